@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""The sentences of every error a user can meet: who speaks, what was expected, what arrived, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+
+__all__ = ["check_choice", "check_matrix", "check_range", "lookup", "nearest", "problems"]
+
+Entry = TypeVar("Entry")
+
+
+def nearest(name: str, choices: Collection[str]) -> str | None:
+    """The entry of `choices` most similar to `name`, or None when nothing is close."""
+    found = difflib.get_close_matches(name.lower(), [choice.lower() for choice in choices], n=1, cutoff=0.6)
+    return next((choice for choice in choices if found and choice.lower() == found[0]), None)
+
+
+def unknown_name(kind: str, name: str, choices: Collection[str]) -> str:
+    """The sentence for a name that is not in a table."""
+    guess = nearest(name, choices)
+    hint = f" (did you mean {guess!r}?)" if guess else ""
+    return f"unknown {kind} {name!r}: choose {', '.join(sorted(choices))}{hint}"
+
+
+def lookup(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
+    """`table[name]`, or a ValueError that lists the choices and the nearest one."""
+    if name not in table:
+        raise ValueError(unknown_name(kind, name, list(table)))
+    return table[name]
+
+
+def check_choice(who: str, argument: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{who}: {unknown_name(argument, value, choices)}")
+
+
+def check_range(
+    who: str,
+    argument: str,
+    value: float,
+    *,
+    low: float = float("-inf"),
+    high: float = float("inf"),
+    unit: str = "",
+    hint: str = "",
+) -> None:
+    """Raise ValueError unless `low <= value <= high` (NaN never passes)."""
+    if not low <= value <= high:
+        interval = f"[{low:g}, {high:g}]" + (f" {unit}" if unit else "")
+        raise ValueError(f"{who}: {argument} must lie in {interval}, got {value:g}." + (f" {hint}" if hint else ""))
+
+
+def check_matrix(who: str, argument: str, value: torch.Tensor, axes: str) -> None:
+    """Raise unless `value` is a floating-point tensor with as many axes as `axes` names, such as `"K D"`."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{who}: expected {argument} to be a torch.Tensor, got {type(value).__name__}.")
+    letters = axes.split()
+    if value.ndim != len(letters):
+        raise ValueError(f"{who}: expected {argument} ({', '.join(letters)}), got shape {tuple(value.shape)}.")
+    if not value.is_floating_point():
+        raise TypeError(f"{who}: expected {argument} of a floating-point dtype, got {value.dtype}. Call .float() on it first.")
+
+
+def problems(who: str, found: Sequence[str]) -> None:
+    """Raise one ValueError that reports every independent problem in `found`; do nothing when it is empty."""
+    if len(found) == 1:
+        raise ValueError(f"{who}: {found[0]}")
+    if found:
+        raise ValueError(f"{who}: {len(found)} problems:\n" + "\n".join(f"  - {problem}" for problem in found))
