@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Benchmarks of the performance contract: `python -m benchmarks.run`."""

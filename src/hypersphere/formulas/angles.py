@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""The angle of a cosine with a bounded derivative, the one place where an arc cosine meets autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["angle_from_cosine"]
+
+# sin(theta) is floored here in the derivative: sqrt of the rounding error of a cosine
+_SINE_FLOOR = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
+
+
+class _AngleFromCosine(torch.autograd.Function):
+    """Arc cosine of a clamped cosine; its backward is written in differentiable operations, so it can be repeated."""
+
+    @staticmethod
+    def forward(cosine: Tensor) -> Tensor:
+        return cosine.clamp(-1, 1).acos()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        (cosine,) = ctx.saved_tensors
+        floor = _SINE_FLOOR[cosine.dtype]
+        sine = (1 - cosine * cosine).clamp_min(floor * floor).sqrt()
+        gradient: Tensor = -grad_outputs[0] / sine
+        return gradient
+
+
+def angle_from_cosine(cosine: Tensor) -> Tensor:
+    r"""theta = arccos(c) in radians, in [0, pi], with d theta / dc = -1 / max(sin theta, floor).
+
+    Args:
+        cosine: any shape, float32 or float64; values outside [-1, 1] count as the nearer bound.
+
+    Returns:
+        Angles in radians, same shape and dtype.
+
+    Edge cases:
+        At c = +-1 the derivative is bounded by 2^9 (float32) or 2^23 (float64). What a cosine's own gradient
+        multiplies it with, u_j - c u_i, vanishes there, so the gradient with respect to vectors is zero at theta = 0
+        and theta = pi: the mean of all directional limits.
+
+    Example:
+        >>> angle_from_cosine(torch.tensor([1.0, 0.0, -1.0]))
+        tensor([0.0000, 1.5708, 3.1416])
+    """
+    angle: Tensor = _AngleFromCosine.apply(cosine)
+    return angle

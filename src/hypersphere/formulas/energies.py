@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""Pair potentials of hyperspherical energy: a kernel f of a distance on the sphere, its slope, and its floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hypersphere.checks import check_choice, check_range
+from hypersphere.formulas.angles import angle_from_cosine
+
+__all__ = ["DISTANCES", "ENERGIES", "EnergyKernel", "PairKernel", "PairPotential", "Riesz", "distance_floor"]
+
+DISTANCES = {
+    "euclidean": "chord |u_i - u_j| between unit vectors, in [0, 2]",
+    "angular": "geodesic angle between unit vectors, in [0, pi] radians (A-MHE)",
+}
+
+# exponent of two that a force may reach: two rows of norm 1e-20 multiply it by 2^66 and must stay finite
+_LARGEST_EXPONENT = {torch.float32: 60.0, torch.float64: 900.0}
+# Gram products of unit rows carry a few ulps of error, so 2 - 2c means nothing below the square of these
+_SMALLEST_DISTANCE = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
+
+
+class PairKernel(Protocol):
+    """Anything with a decreasing `value(z)` and its `derivative(z)`, elementwise on a tensor of distances z > 0."""
+
+    @property
+    def value(self) -> Callable[[Tensor], Tensor]:
+        """f(z)."""
+
+    @property
+    def derivative(self) -> Callable[[Tensor], Tensor]:
+        """f'(z) <= 0."""
+
+
+@dataclass(frozen=True)
+class EnergyKernel:
+    r"""A kernel of your own: any decreasing f with its derivative, both elementwise on a tensor of distances.
+
+    Args:
+        value: f(z) for z > 0, finite at the floor of `distance_floor`.
+        derivative: f'(z).
+
+    Example:
+        >>> gaussian = EnergyKernel(lambda z: torch.exp(-z.square()), lambda z: -2 * z * torch.exp(-z.square()))
+        >>> gaussian.value(torch.zeros(1))
+        tensor([1.])
+    """
+
+    value: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Riesz:
+    r"""Riesz kernel: f_s(z) = z^{-s} for s > 0 and f_0(z) = -ln z, the log of the distance, not of its square.
+
+    Args:
+        power: exponent s >= 0, dimensionless, any finite real.
+
+    Raises:
+        ValueError: if `power` is negative, infinite or NaN.
+
+    Source:
+        liu2018mhe, eq. 1.
+
+    Example:
+        >>> Riesz(power=2.0).value(torch.tensor([2.0]))
+        tensor([0.2500])
+    """
+
+    power: float
+
+    def __post_init__(self) -> None:
+        check_range("Riesz", "power", self.power, low=0.0, high=1e4)
+
+    def value(self, distance: Tensor) -> Tensor:
+        """f_s(z)."""
+        return self.value_of_square(distance.square())
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """f_s'(z): -s z^{-s-1}, or -1/z for s = 0."""
+        return -distance * self.slope_of_square(distance.square())
+
+    def value_of_square(self, square: Tensor) -> Tensor:
+        """f_s as a function of t = z²: the chord comes squared, so no root is taken that the power does not need."""
+        if self.power == 0:
+            return square.log().mul(-0.5)
+        return _negative_power(square, self.power / 2)
+
+    def slope_of_square(self, square: Tensor) -> Tensor:
+        """-f_s'(z)/z as a function of t = z²: s t^{-(s+2)/2}, or 1/t for s = 0."""
+        if self.power == 0:
+            return square.reciprocal()
+        return _negative_power(square, self.power / 2 + 1).mul(self.power)
+
+
+def _negative_power(base: Tensor, exponent: float) -> Tensor:
+    """base^{-exponent}, by products of roots and reciprocals where the exponent is a small multiple of one half."""
+    if exponent == 0.5:
+        return base.rsqrt()
+    if exponent == 1.0:
+        return base.reciprocal()
+    if exponent == 1.5:
+        return base.rsqrt().div(base)
+    if exponent == 2.0:
+        return base.reciprocal().square()
+    return base.pow(-exponent)
+
+
+ENERGIES: dict[str, Riesz] = {
+    "log": Riesz(0.0),
+    "coulomb": Riesz(1.0),
+    "riesz-2": Riesz(2.0),
+}
+
+
+def distance_floor(dtype: torch.dtype, power: float = 0.0) -> float:
+    """Smallest distance (chord, or angle in radians) that enters an energy exactly; nearer pairs count as this far.
+
+    2^-9 in float32 and 2^-23 in float64: below it the rounding of a Gram product is as large as the distance. For
+    powers above 4.6 (float32) or 37 (float64) it rises to 2^(-60/(s+2)) or 2^(-900/(s+2)), so that the force cannot
+    overflow.
+
+    Example:
+        >>> distance_floor(torch.float32)
+        0.001953125
+    """
+    return max(_SMALLEST_DISTANCE[dtype], math.exp2(-_LARGEST_EXPONENT[dtype] / (power + 2)))
+
+
+@dataclass(frozen=True)
+class PairPotential:
+    r"""What one pair of neurons adds to the energy, as a function of its cosine c.
+
+    Euclidean: phi(c) = f(D) with D² = 2 - 2c. Angular: phi(c) = f(theta + pi * angle_offset) with theta = arccos c.
+    `force` is d phi / dc >= 0, the coefficient of spec eq. dE/dw_i = sum_j force(c_ij) (u_j - c_ij u_i) / |w_i|.
+
+    Limits: D (or theta) below `distance_floor` counts as the floor and has force zero; at theta = pi the angular force
+    is bounded by the floor of sin(theta), while the tangential vector it multiplies is exactly zero there.
+    """
+
+    kernel: PairKernel
+    distance: str = "euclidean"
+    angle_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("hyperspherical_energy", "distance", self.distance, list(DISTANCES))
+        check_range("hyperspherical_energy", "angle_offset", self.angle_offset, low=0.0, high=1.0, unit="(units of pi)")
+        if self.angle_offset and self.distance != "angular":
+            raise ValueError(
+                "hyperspherical_energy: angle_offset is added to the angle, so it needs distance='angular', "
+                f"got distance={self.distance!r}."
+            )
+
+    def floor(self, dtype: torch.dtype) -> float:
+        """`distance_floor` for this kernel: a kernel of the user's own takes the one of power 0."""
+        return distance_floor(dtype, getattr(self.kernel, "power", 0.0))
+
+    def value(self, cosine: Tensor) -> Tensor:
+        """phi(c), differentiable any number of times."""
+        floor = self.floor(cosine.dtype)
+        if self.distance == "angular":
+            return self.kernel.value(angle_from_cosine(cosine).clamp_min(floor) + math.pi * self.angle_offset)
+        square = (2 - 2 * cosine).clamp_min(floor**2)
+        return _value_of_square(self.kernel, square)
+
+    def value_and_force(self, cosine: Tensor) -> tuple[Tensor, Tensor]:
+        """phi(c) and d phi / dc in one pass, without autograd; `cosine` is scratch and may be overwritten."""
+        floor = self.floor(cosine.dtype)
+        if self.distance == "angular":
+            theta = cosine.clamp_(-1, 1).acos()
+            sine = theta.sin().clamp_min_(_SMALLEST_DISTANCE[cosine.dtype])
+            near = theta <= floor
+            shifted = theta.clamp_min_(floor).add_(math.pi * self.angle_offset)
+            force = self.kernel.derivative(shifted).neg_().div_(sine).masked_fill_(near, 0.0)
+            return self.kernel.value(shifted), force
+        square = cosine.mul_(-2).add_(2).clamp_min_(floor**2)
+        value = _value_of_square(self.kernel, square)
+        # a floored pair has no force: at infinite distance every decreasing kernel's slope is zero
+        far = torch.threshold_(square, floor**2, math.inf)
+        return value, _slope_of_square(self.kernel, far)
+
+
+def _value_of_square(kernel: PairKernel, square: Tensor) -> Tensor:
+    """f(sqrt(t)), by the kernel's own shorter form when it has one."""
+    return kernel.value_of_square(square) if isinstance(kernel, Riesz) else kernel.value(square.sqrt())
+
+
+def _slope_of_square(kernel: PairKernel, square: Tensor) -> Tensor:
+    """-f'(z)/z at z = sqrt(t), which is d phi / dc since dD/dc = -1/D; zero at t = infinity."""
+    if isinstance(kernel, Riesz):
+        return kernel.slope_of_square(square)
+    distance = square.sqrt()
+    return kernel.derivative(distance).neg().div(distance).nan_to_num(nan=0.0)

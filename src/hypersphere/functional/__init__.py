@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""Pure functions on tensors, without parameters or state: the truth that every faster way is tested against."""
+
+from hypersphere.functional.energy import hyperspherical_energy, stacked_energy
+from hypersphere.functional.geometry import normalize, pairwise_angle, pairwise_cosine
+from hypersphere.functional.optima import minimum_energy
+from hypersphere.functional.uniform import expected_energy
+
+__all__ = [
+    "expected_energy",
+    "hyperspherical_energy",
+    "minimum_energy",
+    "normalize",
+    "pairwise_angle",
+    "pairwise_cosine",
+    "stacked_energy",
+]

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""Blocked hyperspherical energy: value and gradient in one pass over the upper triangle, never a K×K matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hypersphere.formulas.directions import unit_rows, working_dtype
+from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
+
+__all__ = ["blocked_energy", "energy_and_gradient", "reasons_not"]
+
+_NO_SECOND_DERIVATIVE = (
+    "hyperspherical_energy: impl='blocked' computes the gradient together with the value and has no second derivative. "
+    "Use impl='torch' to differentiate twice."
+)
+
+
+def block_rows(num_neurons: int, device: torch.device) -> int:
+    """Rows of one square block: an eighth of K where that stays in a processor's cache, larger on an accelerator."""
+    if device.type != "cpu":
+        return 4096
+    # an eighth keeps the part of the diagonal blocks that is computed twice at 1/16 of the Gram product
+    return min(1024, max(256, -(-num_neurons // 8)))
+
+
+def reasons_not(weight: Tensor, kernel: PairKernel) -> list[str]:
+    """Every reason why the blocked implementation cannot run on this input; empty when it can."""
+    reasons = []
+    if not isinstance(kernel, Riesz) and torch.compiler.is_compiling():
+        reasons.append("a kernel object of your own cannot be compiled here (use power=, or run without torch.compile)")
+    if type(weight) not in (Tensor, torch.nn.Parameter) and not torch.compiler.is_compiling():
+        reasons.append(f"weight is a {type(weight).__name__} (takes plain tensors and parameters)")
+    return reasons
+
+
+def energy_and_gradient(
+    weight: Tensor, potential: PairPotential, *, half_space: bool, eps: float, need_gradient: bool
+) -> tuple[Tensor, Tensor]:
+    """Mean pair energy of (K, D) neurons as a float64 scalar, and its gradient (K, D) (empty unless asked for).
+
+    Extra memory: unit rows and gradient, 2·K·D numbers, and a few blocks. Blocks (i, j) with j > i stand for both
+    halves of the symmetric matrix: K²D multiply-adds for the cosines and 2K²D for the gradient.
+    """
+    num_neurons, block = weight.shape[0], block_rows(weight.shape[0], weight.device)
+    bounds = [(start, min(start + block, num_neurons)) for start in range(0, num_neurons, block)]
+    unit = weight.new_empty(weight.shape, dtype=working_dtype(weight.dtype))
+    inverse_norm = unit.new_empty(num_neurons, 1)
+    for first, last in bounds:
+        unit[first:last], inverse_norm[first:last] = unit_rows(weight[first:last].to(unit.dtype), eps)
+    gradient = torch.zeros_like(unit) if need_gradient else unit.new_empty(0)
+    total = torch.zeros((), dtype=torch.float64, device=unit.device)
+    for rows, columns in _upper_blocks(bounds):
+        value, force = _block(unit[slice(*rows)], unit[slice(*columns)], potential, half_space, rows == columns)
+        total += value if rows == columns else 2 * value
+        if need_gradient:
+            gradient[slice(*rows)].addmm_(force, unit[slice(*columns)])
+            if rows != columns:
+                gradient[slice(*columns)].addmm_(force.T, unit[slice(*rows)])
+    count = num_neurons * (2 * num_neurons - 1 if half_space else num_neurons - 1)
+    if need_gradient:
+        for first, last in bounds:
+            _project_(gradient[first:last], unit[first:last], inverse_norm[first:last] * (2 / count))
+    return total / count, gradient
+
+
+def _upper_blocks(bounds: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Pairs of row ranges that cover the upper triangle, the diagonal blocks included."""
+    for index, rows in enumerate(bounds):
+        for columns in bounds[index:]:
+            yield rows, columns
+
+
+def _block(
+    left: Tensor, right: Tensor, potential: PairPotential, half_space: bool, diagonal: bool
+) -> tuple[Tensor, Tensor]:
+    """Sum of the pair energies of one block (float64 scalar) and d phi / dc of its pairs."""
+    cosine = left @ right.T
+    mirrored = cosine.neg() if half_space else None
+    value, force = potential.value_and_force(cosine)
+    if diagonal:
+        value.fill_diagonal_(0.0)
+        force.fill_diagonal_(0.0)
+    total = value.sum(dtype=torch.float64)
+    if mirrored is not None:
+        # the virtual neuron of row i is -u_i, and the pair (i, -i) belongs to the sum
+        value, mirrored_force = potential.value_and_force(mirrored)
+        total += value.sum(dtype=torch.float64)
+        force.sub_(mirrored_force)
+    return total, force
+
+
+def _project_(gradient: Tensor, unit: Tensor, factor: Tensor) -> None:
+    """From dE/du to dE/dw in place: (g - u (u·g)) / sqrt(|w|² + eps), exact with eps since d|w|_eps/dw = u."""
+    radial = (gradient * unit).sum(dim=-1, keepdim=True)
+    gradient.addcmul_(unit, radial, value=-1).mul_(factor)
+
+
+@torch.library.custom_op("hypersphere::blocked_energy", mutates_args=())
+def _blocked_energy_op(
+    weight: Tensor,
+    power: float,
+    distance: str,
+    half_space: bool,
+    eps: float,
+    angle_offset: float,
+    need_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    potential = PairPotential(Riesz(power), distance, angle_offset)
+    return _in_working_dtype(weight, potential, half_space, eps, need_gradient)
+
+
+@_blocked_energy_op.register_fake
+def _(
+    weight: Tensor,
+    power: float,
+    distance: str,
+    half_space: bool,
+    eps: float,
+    angle_offset: float,
+    need_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    dtype = working_dtype(weight.dtype)
+    shape = weight.shape if need_gradient else (0,)
+    return weight.new_empty((), dtype=dtype), weight.new_empty(shape, dtype=dtype)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(output[1])
+    ctx.dtype = inputs[0].dtype
+
+
+def _differentiate(ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+    if grad_gradient is not None:
+        raise RuntimeError(_NO_SECOND_DERIVATIVE)
+    (gradient,) = ctx.saved_tensors
+    return (None if grad_energy is None else (grad_energy * gradient).to(ctx.dtype), *[None] * 6)
+
+
+_blocked_energy_op.register_autograd(_differentiate, setup_context=_save)
+
+
+class _BlockedEnergyOfKernel(torch.autograd.Function):
+    """The same for a kernel object, which cannot pass through an operator's schema."""
+
+    @staticmethod
+    def forward(
+        weight: Tensor, potential: PairPotential, half_space: bool, eps: float, need_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
+        return _in_working_dtype(weight, potential, half_space, eps, need_gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        _save(ctx, inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        return _differentiate(ctx, *grad_outputs)[:5]
+
+
+def _in_working_dtype(
+    weight: Tensor, potential: PairPotential, half_space: bool, eps: float, need_gradient: bool
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(weight.device.type, enabled=False):
+        energy, gradient = energy_and_gradient(
+            weight, potential, half_space=half_space, eps=eps, need_gradient=need_gradient
+        )
+    return energy.to(working_dtype(weight.dtype)), gradient
+
+
+def blocked_energy(weight: Tensor, potential: PairPotential, *, half_space: bool, eps: float) -> Tensor:
+    """Mean pair energy of (K, D) neurons, differentiable once; what `hyperspherical_energy(impl="blocked")` runs."""
+    need_gradient = weight.requires_grad and torch.is_grad_enabled()
+    kernel = potential.kernel
+    if isinstance(kernel, Riesz):
+        energy: Tensor = _blocked_energy_op(
+            weight, kernel.power, potential.distance, half_space, eps, potential.angle_offset, need_gradient
+        )[0]
+    else:
+        energy = _BlockedEnergyOfKernel.apply(weight, potential, half_space, eps, need_gradient)[0]
+    return energy
