@@ -46,7 +46,7 @@ docs: $(INSTALLED) ## build the pages into docs/_build/html, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going --jobs auto docs docs/_build/html
 
 bench: $(INSTALLED) ## measure speed and memory against plain PyTorch, as ratios
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 clean: ## remove what was built, not what was trained
 	rm -rf $(VENV) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
