@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""How Sphinx builds these pages: offline, warnings as errors, API and tables read from the code itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import hypersphere
+from hypersphere.catalogue import entries
+
+project = "hypersphere"
+author = copyright = "The hypersphere developers"
+version = release = hypersphere.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib.bibtex",
+    "matplotlib.sphinxext.plot_directive",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "hypersphere"
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+
+# docstrings quote code with single backticks, as Markdown does
+default_role = "code"
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+napoleon_custom_sections = ["Edge cases", "Source"]
+
+plot_formats = [("svg", 100)]
+plot_html_show_source_link = False
+plot_html_show_formats = False
+
+
+class Catalogue(SphinxDirective):
+    """`{catalogue} FAMILY`: a table of all that can be chosen by name in one family, read from the code."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """One row an entry: its name, and its line."""
+        body = nodes.tbody()
+        for name, line in entries(self.arguments[0]).items():
+            cells = [nodes.literal(text=name), nodes.Text(line)]
+            body += nodes.row("", *[nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells])
+        columns = [nodes.colspec(colwidth=25), nodes.colspec(colwidth=75)]
+        return [nodes.table("", nodes.tgroup("", *columns, body, cols=2))]
+
+
+BIBLIOGRAPHY = (Path(__file__).parent / "references.bib").read_text()
+KEYS = re.compile(rf"(?<!`)\b(?:{'|'.join(re.findall(r'^@[a-z]+{([a-z0-9]+),', BIBLIOGRAPHY, re.MULTILINE))})\b")
+
+
+def link_citations(app: Sphinx, what: str, name: str, item: object, options: Any, lines: list[str]) -> None:
+    """Turn the bibliography keys that docstrings name into links."""
+    lines[:] = [KEYS.sub(r":cite:t:`\g<0>`", line) for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.add_directive("catalogue", Catalogue)
+    app.connect("autodoc-process-docstring", link_citations)
