@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import angle_from_cosine
+from hypersphere.formulas.angles import angle_from_cosine, arc_cosine
 
 __all__ = ["DISTANCES", "ENERGIES", "EnergyKernel", "PairKernel", "PairPotential", "Riesz", "distance_floor"]
 
@@ -21,8 +21,8 @@ DISTANCES = {
     "angular": "geodesic angle between unit vectors, in [0, pi] radians (A-MHE)",
 }
 
-# exponent of two that a force may reach: two rows of norm 1e-20 multiply it by 2^66 and must stay finite
-_LARGEST_EXPONENT = {torch.float32: 60.0, torch.float64: 900.0}
+# exponent of two that a force may reach: rows of norm 1e-20 multiply it by 2^66 and must stay finite
+_LARGEST_EXPONENT = {torch.float32: 58.0, torch.float64: 900.0}
 # Gram products of unit rows carry a few ulps of error, so 2 - 2c means nothing below the square of these
 _SMALLEST_DISTANCE = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
 
@@ -125,14 +125,14 @@ def distance_floor(dtype: torch.dtype, power: float = 0.0) -> float:
     """Smallest distance (chord, or angle in radians) that enters an energy exactly; nearer pairs count as this far.
 
     2^-9 in float32 and 2^-23 in float64: below it the rounding of a Gram product is as large as the distance. For
-    powers above 4.6 (float32) or 37 (float64) it rises to 2^(-60/(s+2)) or 2^(-900/(s+2)), so that the force cannot
-    overflow.
+    powers above 4.2 (float32) or 36 (float64) it rises, so that the force s z^-(s+2) stays below 2^58 or 2^900.
 
     Example:
         >>> distance_floor(torch.float32)
         0.001953125
     """
-    return max(_SMALLEST_DISTANCE[dtype], math.exp2(-_LARGEST_EXPONENT[dtype] / (power + 2)))
+    exponent = _LARGEST_EXPONENT[dtype] - math.log2(max(power, 1.0))
+    return max(_SMALLEST_DISTANCE[dtype], math.exp2(-exponent / (power + 2)))
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class PairPotential:
         """phi(c) and d phi / dc in one pass, without autograd; `cosine` is scratch and may be overwritten."""
         floor = self.floor(cosine.dtype)
         if self.distance == "angular":
-            theta = cosine.clamp_(-1, 1).acos()
+            theta = arc_cosine(cosine)
             sine = theta.sin().clamp_min_(_SMALLEST_DISTANCE[cosine.dtype])
             near = theta <= floor
             shifted = theta.clamp_min_(floor).add_(math.pi * self.angle_offset)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
-from hypersphere.formulas.directions import unit_rows, working_dtype
+from hypersphere.formulas.directions import own_cosine, unit_rows, working_dtype
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
 from hypersphere.kernels.energy import blocked_energy, reasons_not
 
@@ -158,6 +158,6 @@ def _plain_energy(weight: Tensor, potential: PairPotential, *, half_space: bool,
     count = num_neurons * (num_neurons - 1)
     if half_space:
         # the virtual neuron of row i is -u_i, and the pair (i, -i) belongs to the sum
-        value = value + potential.value(-cosine)
+        value = value + potential.value(-torch.where(same, own_cosine(unit, eps)[..., None], cosine))
         count = num_neurons * (2 * num_neurons - 1)
     return value.sum(dim=(-2, -1)) / count

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypersphere.formulas.directions import unit_rows, working_dtype
+from hypersphere.formulas.directions import own_cosine, unit_rows, working_dtype
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
 
 __all__ = ["blocked_energy", "energy_and_gradient", "reasons_not"]
@@ -55,8 +55,9 @@ def energy_and_gradient(
     gradient = torch.zeros_like(unit) if need_gradient else unit.new_empty(0)
     total = torch.zeros((), dtype=torch.float64, device=unit.device)
     for rows, columns in _upper_blocks(bounds):
-        value, force = _block(unit[slice(*rows)], unit[slice(*columns)], potential, half_space, rows == columns)
-        total += value if rows == columns else 2 * value
+        diagonal = own_cosine(unit[slice(*rows)], eps) if rows == columns else None
+        value, force = _block(unit[slice(*rows)], unit[slice(*columns)], potential, half_space, eps, diagonal)
+        total += 2 * value if diagonal is None else value
         if need_gradient:
             gradient[slice(*rows)].addmm_(force, unit[slice(*columns)])
             if rows != columns:
@@ -76,20 +77,27 @@ def _upper_blocks(bounds: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, in
 
 
 def _block(
-    left: Tensor, right: Tensor, potential: PairPotential, half_space: bool, diagonal: bool
+    left: Tensor, right: Tensor, potential: PairPotential, half_space: bool, eps: float, diagonal: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the pair energies of one block (float64 scalar) and d phi / dc of its pairs."""
+    """Sum of the pair energies of one block (float64 scalar) and d phi / dc of its pairs.
+
+    `diagonal` holds u_i · u_i where left and right are the same rows, else None.
+    """
     cosine = left @ right.T
     mirrored = cosine.neg() if half_space else None
     value, force = potential.value_and_force(cosine)
-    if diagonal:
+    if diagonal is not None:
         value.fill_diagonal_(0.0)
         force.fill_diagonal_(0.0)
     total = value.sum(dtype=torch.float64)
     if mirrored is not None:
+        if diagonal is not None:
+            mirrored.diagonal().copy_(-diagonal)
         # the virtual neuron of row i is -u_i, and the pair (i, -i) belongs to the sum
         value, mirrored_force = potential.value_and_force(mirrored)
         total += value.sum(dtype=torch.float64)
+        if diagonal is not None and not eps:
+            mirrored_force.fill_diagonal_(0.0)  # w and -w are opposite however w moves
         force.sub_(mirrored_force)
     return total, force
 

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""The arc cosine that autograd may meet: values, bounded slope, second derivative."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hypersphere.formulas.angles import angle_from_cosine
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_and_clamping(dtype: torch.dtype) -> None:
+    cosine = torch.tensor([1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5], dtype=dtype)
+    expected = torch.tensor([0, 0, math.pi / 3, math.pi / 2, 2 * math.pi / 3, math.pi, math.pi], dtype=dtype)
+    assert torch.allclose(angle_from_cosine(cosine), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_ulp_below_one_is_one(dtype: torch.dtype) -> None:
+    ulp = torch.finfo(dtype).eps
+    cosine = torch.tensor([1 - ulp, -1 + ulp], dtype=dtype)
+    assert torch.equal(angle_from_cosine(cosine), torch.tensor([0.0, math.pi], dtype=dtype))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2.0**9), (torch.float64, 2.0**23)])
+def test_slope_is_bounded_at_the_ends(dtype: torch.dtype, bound: float) -> None:
+    cosine = torch.tensor([1.0, -1.0, 0.0], dtype=dtype, requires_grad=True)
+    angle_from_cosine(cosine).sum().backward()
+    assert cosine.grad.tolist() == [-bound, -bound, -1.0]
+
+
+def test_differentiable_twice() -> None:
+    cosine = torch.linspace(-0.95, 0.95, 9, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(angle_from_cosine, cosine)
+    assert torch.autograd.gradgradcheck(angle_from_cosine, cosine)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Energy of the uniform measure against closed forms, tabulated values and random points."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.special
+import torch
+
+from hypersphere.functional import expected_energy, hyperspherical_energy
+
+INF = math.inf
+# dimension: (I_0, I_1, I_2, A_0, A_1, A_2), seven decimals, computed elsewhere
+TABLE = {
+    2: (0.0, INF, INF, -0.1447299, INF, INF),
+    3: (-0.1931472, 1.0, INF, -0.3205911, 0.9259685, INF),
+    4: (-0.25, 0.8488264, 1.0, -0.3704357, 0.7759292, 0.9028233),
+    5: (-0.2764805, 0.8, 0.75, -0.3931948, 0.7276968, 0.6534337),
+    8: (-0.3083333, 0.7525526, 0.6, -0.4200966, 0.6810283, 0.5042309),
+    27: (-0.3367734, 0.7177912, 0.5208333, -0.4436057, 0.6470275, 0.4258379),
+    64: (-0.3425738, 0.7113965, 0.5081967, -0.4483351, 0.6407956, 0.4133663),
+    256: (-0.3455913, 0.7081515, 0.5019763, -0.4507861, 0.6376364, 0.4072326),
+    576: (-0.3461384, 0.7075689, 0.5008726, -0.4512299, 0.6370694, 0.4061448),
+    2304: (-0.3464650, 0.7072220, 0.5002173, -0.4514947, 0.6367319, 0.4054989),
+}
+
+
+@pytest.mark.parametrize("dim", TABLE)
+def test_tabulated_values(dim: int) -> None:
+    for index, expected in enumerate(TABLE[dim]):
+        value = expected_energy(dim, power=float(index % 3), distance=("euclidean", "angular")[index // 3])
+        assert value == pytest.approx(expected, abs=6e-8)
+
+
+def test_closed_forms() -> None:
+    for dim in (4, 5, 10, 100, 5000):
+        assert expected_energy(dim, power=2.0) == pytest.approx((dim - 2) / (2 * (dim - 3)), rel=1e-11)
+    sine_integral = scipy.special.sici(math.pi)[0]
+    assert expected_energy(3, power=1.0, distance="angular") == pytest.approx(sine_integral / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4, 17, 300])
+@pytest.mark.parametrize("power", [0.3, 0.9, 1.9, 1.99, 2.7])
+def test_angular_integral_against_adaptive_quadrature(dim: int, power: float) -> None:
+    value = expected_energy(dim, power=power, distance="angular")
+    if power >= dim - 1:
+        assert value == INF
+        return
+    # t = theta^(d-1-s) removes the singularity that the adaptive rule cannot take
+    gap = dim - 1 - power
+
+    def smooth(t: float) -> float:
+        theta = t ** (1 / gap)
+        return np.sinc(theta / math.pi) ** (dim - 2) / gap
+
+    top = scipy.integrate.quad(smooth, 0, math.pi**gap, epsabs=0, epsrel=1e-11, limit=500)[0]
+    bottom = math.sqrt(math.pi) * math.exp(math.lgamma((dim - 1) / 2) - math.lgamma(dim / 2))
+    if dim < 100:  # beyond, pi**gap overflows the plain substitution
+        assert value == pytest.approx(top / bottom, rel=1e-8)
+    else:
+        assert value == pytest.approx((math.pi / 2) ** -power, rel=2e-2)
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("distance", ["euclidean", "angular"])
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_random_directions_have_it_on_average(power: float, distance: str, half_space: bool) -> None:
+    dim, num_points, repeats = 12, 20, 400
+    generator = torch.Generator().manual_seed(0)
+    energies = torch.stack(
+        [
+            hyperspherical_energy(
+                torch.randn(num_points, dim, generator=generator, dtype=torch.float64),
+                power=power,
+                distance=distance,
+                half_space=half_space,
+            )
+            for _ in range(repeats)
+        ]
+    )
+    expected = expected_energy(dim, power=power, distance=distance, half_space=half_space, num_points=num_points)
+    error = energies.std().item() / math.sqrt(repeats)
+    assert energies.mean().item() == pytest.approx(expected, abs=4 * error)
+
+
+def test_half_space_limits() -> None:
+    assert expected_energy(9, power=2.0, half_space=True, num_points=1) == 0.25
+    assert expected_energy(9, power=1.0, half_space=True) == expected_energy(9, power=1.0)
+    many = expected_energy(9, power=1.0, half_space=True, num_points=10**6)
+    assert many == pytest.approx(expected_energy(9, power=1.0), rel=1e-5)
+
+
+def test_wrong_input_is_explained() -> None:
+    with pytest.raises(ValueError, match=r"expected_energy: dim must be at least 2, got 1"):
+        expected_energy(1)
+    with pytest.raises(ValueError, match=r"expected_energy: power must lie in \[0, inf\], got -1"):
+        expected_energy(3, power=-1.0)
+    with pytest.raises(ValueError, match=r"unknown distance 'cosine': choose angular, euclidean"):
+        expected_energy(3, distance="cosine")
+    with pytest.raises(ValueError, match=r"expected_energy: num_points must be at least 2, got 1"):
+        expected_energy(3, num_points=1)
