@@ -30,8 +30,6 @@ for num_points, dim, power in [(4, 3, 1.0), (8, 3, 1.0), (12, 3, 1.0), (24, 3, 1
     reached = float(hs.functional.hyperspherical_energy(points, power=power))
     expected = hs.functional.expected_energy(dim, power=power)
     minimum = hs.functional.minimum_energy(num_points, dim, power=power)
-    angle = hs.functional.pairwise_angle(points).fill_diagonal_(4.0).min()
     known = "unknown" if minimum is None else f"{minimum:.8f}"
-    print(
-        f"{num_points:6d} {dim:4d} {power:6.1f} {expected:7.4f}  {reached:.8f}  {known:>14}  {float(angle.rad2deg()):8.3f}°"
-    )
+    angle = hs.functional.pairwise_angle(points).fill_diagonal_(4.0).min().rad2deg()
+    print(f"{num_points:6d} {dim:4d} {power:6.1f} {expected:7.4f}  {reached:.8f}  {known:>14}  {float(angle):8.3f}°")
