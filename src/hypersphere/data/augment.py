@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Random crops and flips of whole batches of uint8 images, and their way to float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from hypersphere.checks import check_choice, check_range
+
+__all__ = ["PADDING_MODES", "augment", "normalize_pixels"]
+
+PADDING_MODES: dict[str, str] = {
+    "zero": "black around the image",
+    "symmetric": "the image mirrored at its edge, edge pixel repeated (numpy's mode of that name)",
+}
+
+
+def augment(
+    images: UInt8[Tensor, "N C H W"],
+    *,
+    padding: int = 0,
+    padding_mode: str = "zero",
+    flip: bool = False,
+    generator: torch.Generator,
+) -> UInt8[Tensor, "N C H W"]:
+    """Each image padded, cut back to its size at a random offset of its own, mirrored left to right half of the time.
+
+    Args:
+        images: N images, on any device.
+        padding: pixels on each side, >= 0; one of (2 padding + 1)² offsets, equally likely. 0 leaves the crop out.
+        padding_mode: "zero", or "symmetric" as in the released code of the energy papers.
+        flip: whether to mirror.
+        generator: where the offsets and flips come from. The same state gives the same result on every device, as long
+            as the generator itself is on the same kind of device.
+
+    Returns:
+        New tensor, or `images` itself where there is nothing to do.
+
+    Raises:
+        TypeError: if `images` is not uint8.
+        ValueError: if the shape is not (N, C, H, W), the mode is unknown, or `padding` is negative, or in mode
+            "symmetric" greater than H or W.
+
+    Example:
+        >>> image = torch.arange(4, dtype=torch.uint8).view(1, 1, 2, 2)
+        >>> augment(image, padding=1, padding_mode="symmetric", generator=torch.Generator().manual_seed(0))
+        tensor([[[[2, 3],
+                  [2, 3]]]], dtype=torch.uint8)
+    """
+    who = "augment"
+    _check_images(who, images)
+    check_choice(who, "padding_mode", padding_mode, list(PADDING_MODES))
+    check_range(who, "padding", padding, low=0)
+    num, channels, height, width = images.shape
+    if padding_mode == "symmetric" and padding > min(height, width):
+        raise ValueError(
+            f"{who}: padding must be at most the image size {height}x{width} in mode 'symmetric', got {padding}."
+        )
+    if not padding and not flip:
+        return images
+    rows = torch.arange(height).expand(num, height)
+    columns = torch.arange(width).expand(num, width)
+    # drawn where the generator lives, so that a run does not depend on the device of its images
+    device = generator.device
+    if padding:
+        offsets = torch.randint(0, 2 * padding + 1, (2, num, 1), generator=generator, device=device).cpu()
+        rows, columns = rows + offsets[0], columns + offsets[1]
+    if flip:
+        mirrored = torch.randint(0, 2, (num, 1), generator=generator, device=device).cpu().bool()
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    if padding and padding_mode == "symmetric":
+        rows, columns = _reflect(rows - padding, height), _reflect(columns - padding, width)
+    elif padding:
+        images = F.pad(images, (padding,) * 4)
+    flat = (rows[:, :, None] * images.shape[3] + columns[:, None, :]).to(images.device)
+    index = flat.view(num, 1, height * width).expand(num, channels, -1)
+    return images.flatten(2).gather(2, index).view(num, channels, height, width)
+
+
+def _reflect(position: Int[Tensor, "N L"], size: int) -> Int[Tensor, "N L"]:
+    """Positions -size .. 2 size - 1 brought inside by mirroring at the edges: -1 becomes 0, size becomes size - 1."""
+    position = torch.where(position < 0, -1 - position, position)
+    return torch.where(position >= size, 2 * size - 1 - position, position)
+
+
+def normalize_pixels(
+    images: UInt8[Tensor, "N C H W"], mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "N C H W"]:
+    """(pixel - mean) / std in float32.
+
+    Args:
+        images: N images.
+        mean: one number for all channels or one for each, in pixel units 0..255.
+        std: likewise, > 0.
+
+    Returns:
+        New tensor, float32, on the device of `images` and in its memory format.
+
+    Raises:
+        TypeError: if `images` is not uint8.
+        ValueError: if the shape is not (N, C, H, W), or `mean` or `std` has neither 1 nor C numbers, or a std is not
+            positive.
+
+    Example:
+        >>> normalize_pixels(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), [127.5], [127.5])
+        tensor([[[[1.]]]])
+    """
+    who = "normalize_pixels"
+    _check_images(who, images)
+    channels = images.shape[1]
+    for argument, numbers in (("mean", mean), ("std", std)):
+        if len(numbers) not in (1, channels):
+            expected = "one number" if channels == 1 else f"one number or {channels}"
+            raise ValueError(f"{who}: expected {argument} of {expected} for {channels} channels, got {list(numbers)}.")
+    if min(std) <= 0:
+        raise ValueError(f"{who}: std must be positive, got {list(std)}.")
+    shift, spread = (torch.tensor(list(numbers), dtype=torch.float32, device=images.device) for numbers in (mean, std))
+    return images.float().sub_(shift.view(-1, 1, 1)).div_(spread.view(-1, 1, 1))
+
+
+def _check_images(who: str, images: Tensor) -> None:
+    if images.ndim != 4:
+        raise ValueError(f"{who}: expected images (N, C, H, W), got shape {tuple(images.shape)}.")
+    if images.dtype != torch.uint8:
+        raise TypeError(f"{who}: expected images of dtype torch.uint8, got {images.dtype}.")

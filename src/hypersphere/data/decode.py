@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""From encoded images to uint8 tensors: in parallel, all of one shape, and with every problem told by row."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from hypersphere.data.extras import needed_for
+from hypersphere.data.images import usable_cores
+from hypersphere.data.sources import Encoded, Rows, one_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["ImageReader", "decode_all", "is_grey", "open_image", "reader_for"]
+
+_GREY = ("1", "L", "LA", "La")
+_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
+# rows that a thread takes at a time, and rows that stand for all of a set that is too big to be decoded first
+_CHUNK = 256
+_SAMPLE = 256
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Decodes images to one shape.
+
+    Args:
+        shape: (channels, height, width) of every image; one channel is grey, three are RGB.
+        size: None to refuse images of another height or width, or the side length (= height = width) to which each is
+            brought by the largest centred square, resized (bicubic).
+    """
+
+    shape: tuple[int, int, int]
+    size: int | None
+
+    def read(self, encoded: Encoded) -> np.ndarray:
+        """One image as (C, H, W) uint8.
+
+        Raises:
+            ValueError: saying what is wrong with it, the row left to the caller.
+        """
+        channels = self.shape[0]
+        image = open_image(encoded, self.size)
+        self.check_size(image)
+        if channels == 1 and not is_grey(image):
+            raise _ColourFoundError("the image is in colour, the first ones are grey; save them all in one mode")
+        mode = "L" if channels == 1 else "RGB"
+        if image.mode != mode:
+            # colours of a palette may carry their own transparency
+            image = image.convert("RGBA") if "transparency" in image.info else image
+            image = image.convert(mode)
+        pixels = np.asarray(image)
+        return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+    def check_size(self, image: Image.Image) -> None:
+        """Raise ValueError unless `image` has the height and width of the set."""
+        _, height, width = self.shape
+        if (image.width, image.height) != (width, height):
+            raise ValueError(
+                f"the image is {image.width}x{image.height} pixels, the first one is {width}x{height}; "
+                "set data.size to crop and resize all to one size"
+            )
+
+    def read_rows(self, rows: Rows, numbers: np.ndarray) -> UInt8[Tensor, "N C H W"]:
+        """The images of these rows.
+
+        Raises:
+            ValueError: naming the first row whose image cannot be used.
+        """
+        images = np.empty((len(numbers), *self.shape), dtype=np.uint8)
+        for place, (number, encoded) in enumerate(zip(numbers.tolist(), rows.encoded(numbers.tolist()), strict=True)):
+            try:
+                images[place] = self.read(encoded)
+            except ValueError as error:
+                raise ValueError(f"{rows.where(number)}: {error}.") from error
+        return torch.from_numpy(images)
+
+
+class _ColourFoundError(ValueError):
+    """A colour image in a set that looked grey."""
+
+
+def open_image(encoded: Encoded, size: int | None) -> Image.Image:
+    """A decoded Pillow image, upright, cropped and resized if `size` is given; ValueError if it cannot be used."""
+    with needed_for("decoding images"):
+        from PIL import Image, ImageOps
+    if not encoded:
+        raise ValueError("there is no image")
+    try:
+        image: Image.Image = Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
+        image.load()
+        if "exif" in image.info:
+            image = ImageOps.exif_transpose(image)
+        if image.mode in _GREY + _COLOUR and size is not None and image.size != (size, size):
+            if image.mode in ("1", "P", "PA"):
+                image = image.convert("L" if image.mode == "1" else "RGBA")
+            image = ImageOps.fit(image, (size, size))
+    # a decoder of a damaged file may raise anything
+    except Exception as error:
+        reason = one_line(error)
+        raise ValueError(f"the image cannot be decoded ({reason})") from error
+    if image.mode not in _GREY + _COLOUR:
+        raise ValueError(f"the image has pixels of mode {image.mode!r}; save it with 8 bits a channel")
+    return image
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image has one channel, besides transparency."""
+    return image.mode in _GREY
+
+
+def reader_for(rows: Rows, size: int | None) -> ImageReader:
+    """The reader for a set that is not decoded first: shape of its first image, colour unless all of a sample are grey.
+
+    Raises:
+        ValueError: if one of the sampled images, spread evenly over the rows, cannot be used.
+    """
+    channels, height, width = _first_shape(rows, size)
+    reader = ImageReader((channels, height, width), size)
+    numbers = np.unique(np.linspace(0, len(rows.labels) - 1, _SAMPLE).astype(np.int64)).tolist()
+    for number, encoded in zip(numbers, rows.encoded(numbers), strict=True):
+        try:
+            image = open_image(encoded, size)
+            reader.check_size(image)
+        except ValueError as error:
+            raise ValueError(f"{rows.where(number)}: {error}.") from error
+        channels = channels if is_grey(image) else 3
+    return ImageReader((channels, height, width), size)
+
+
+def decode_all(rows: Rows, size: int | None, *, channels: int | None = None) -> UInt8[Tensor, "N C H W"]:
+    """Every image of a set, decoded by as many threads as there are cores.
+
+    A set is grey if all its images are; one colour image makes all of them RGB.
+
+    Args:
+        rows: at least one row.
+        size: as in `ImageReader`.
+        channels: 1 or 3, or None to look.
+
+    Raises:
+        ValueError: naming file and row of the first image that cannot be used, and how many more there are.
+    """
+    first = _first_shape(rows, size)
+    reader = ImageReader((channels or first[0], *first[1:]), size)
+    num = len(rows.labels)
+    images = np.empty((num, *reader.shape), dtype=np.uint8)
+
+    def fill(start: int) -> list[tuple[int, ValueError]]:
+        wrong = []
+        chunk = range(start, min(start + _CHUNK, num))
+        for number, encoded in zip(chunk, rows.encoded(chunk), strict=True):
+            try:
+                images[number] = reader.read(encoded)
+            except ValueError as error:
+                wrong.append((number, error))
+        return wrong
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        wrong = [found for chunk in pool.map(fill, range(0, num, _CHUNK)) for found in chunk]
+    if wrong and all(isinstance(error, _ColourFoundError) for _, error in wrong):
+        return decode_all(rows, size, channels=3)
+    wrong = [found for found in wrong if not isinstance(found[1], _ColourFoundError)]
+    if wrong:
+        number, error = wrong[0]
+        more = f"; {len(wrong) - 1} more images of {rows.title} cannot be used" if len(wrong) > 1 else ""
+        raise ValueError(f"{rows.where(number)}: {error}{more}.") from error
+    return torch.from_numpy(images)
+
+
+def _first_shape(rows: Rows, size: int | None) -> tuple[int, int, int]:
+    """(channels, height, width) of the first image that can be opened: a bad first one is reported with the rest."""
+    problem = None
+    for number in range(len(rows.labels)):
+        (encoded,) = rows.encoded([number])
+        try:
+            image = open_image(encoded, size)
+        except ValueError as error:
+            problem = problem or ValueError(f"{rows.where(number)}: {error}.")
+            continue
+        return (1 if is_grey(image) else 3, image.height, image.width)
+    raise problem or ValueError(f"{rows.title}: there are no images.")

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""Sets of labelled images that give uint8 batches: in memory, or decoded while they are used."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from hypersphere.data.order import check_count, index_batches, num_batches
+
+__all__ = ["ImageSet", "StreamedImages", "TensorImages", "usable_cores"]
+
+Batch = tuple[Tensor, Tensor]
+
+
+class ImageSet(abc.ABC):
+    """N images of one shape, each with a class.
+
+    Attributes:
+        name: what the set is called in messages and reports.
+        labels: class of each image, (N,) int64 on the CPU, 0 <= label < C.
+        class_names: the name of each of the C classes.
+        image_shape: (channels, height, width); one channel for grey images, three (RGB) for colour.
+    """
+
+    def __init__(
+        self,
+        labels: Int64[Tensor, " N"],
+        class_names: Sequence[str],
+        *,
+        name: str,
+        image_shape: tuple[int, int, int],
+    ) -> None:
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+            span = f"{int(labels.min())}..{int(labels.max())}"
+            raise ValueError(f"{name}: labels must lie in 0..{len(class_names) - 1}, got {span}.")
+        self.name = name
+        self.labels = labels
+        self.class_names = list(class_names)
+        self.image_shape = image_shape
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        channels, height, width = self.image_shape
+        kind = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+        what = f"{len(self)} {kind} images {height}x{width}, {self.num_classes} classes"
+        return f"{type(self).__name__}({self.name!r}, {what})"
+
+    @property
+    def num_classes(self) -> int:
+        """C, classes without an image in this set included."""
+        return len(self.class_names)
+
+    def num_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
+        """How many batches one epoch has."""
+        return num_batches(len(self), batch_size, drop_last=drop_last)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        start: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> Iterator[tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]]:
+        """The batches of one epoch, in an order that is a function of (seed, epoch) alone.
+
+        Args:
+            batch_size: images in a batch, all processes together, >= 1; the last batch may have fewer.
+            seed: of the order, >= 0.
+            epoch: number of the pass, >= 0; each has its own order.
+            shuffle: False gives the images as they are stored, whatever `seed` and `epoch`.
+            drop_last: leave a short last batch out.
+            start: number of the first batch to give; those before it cost nothing.
+            rank: number of this process.
+            world_size: number of processes. Each batch is the one that a single process would get, divided in `rank`
+                order; shares differ by at most one image, and are empty where a batch has fewer images than processes.
+
+        Returns:
+            Iterator over images (N, C, H, W) uint8 and labels (N,) int64, on the CPU.
+
+        Raises:
+            TypeError, ValueError: at the call, if an argument is no whole number or out of range.
+        """
+        indices = index_batches(
+            len(self),
+            batch_size,
+            seed=seed,
+            epoch=epoch,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            start=start,
+            rank=rank,
+            world_size=world_size,
+        )
+        return self._fetch(indices)
+
+    @abc.abstractmethod
+    def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSet:
+        """The images of these numbers, in this order, with the same classes."""
+
+    @abc.abstractmethod
+    def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
+        """Images and labels of each group of sample numbers."""
+
+
+@final
+class TensorImages(ImageSet):
+    """Images in memory.
+
+    Args:
+        images: (N, C, H, W) uint8 on the CPU; kept, not copied.
+        labels: (N,) int64.
+        class_names: the name of each class.
+        name: what the set is called.
+
+    Raises:
+        ValueError: if there are more labels than images or the reverse, or a label has no class name.
+
+    Example:
+        >>> pixels = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+        >>> squares = TensorImages(pixels, torch.tensor([0, 1, 1]), ["even", "odd"], name="squares")
+        >>> squares
+        TensorImages('squares', 3 grey images 2x2, 2 classes)
+        >>> [labels.tolist() for images, labels in squares.batches(2)]
+        [[0, 1], [1]]
+    """
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "N C H W"],
+        labels: Int64[Tensor, " M"],
+        class_names: Sequence[str],
+        *,
+        name: str = "images",
+    ) -> None:
+        if len(images) != len(labels):
+            raise ValueError(
+                f"{name}: expected a label for each image, got {len(images)} images and {len(labels)} labels."
+            )
+        channels, height, width = images.shape[1:]
+        super().__init__(labels, class_names, name=name, image_shape=(channels, height, width))
+        self.images = images
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> TensorImages:
+        """The images of these numbers, in this order, copied, with the same classes."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        return TensorImages(self.images[chosen], self.labels[chosen], self.class_names, name=self.name)
+
+    def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
+        for index in map(torch.from_numpy, indices):
+            yield self.images.index_select(0, index), self.labels.index_select(0, index)
+
+
+@final
+class StreamedImages(ImageSet):
+    """Images that are decoded while they are used, by threads that work a few batches ahead.
+
+    Pillow decodes outside Python's global lock, so threads share the cores without copies between processes.
+
+    Args:
+        decode: sample numbers -> images (N, C, H, W) uint8; called from several threads at once.
+        labels: (N,) int64, in memory.
+        class_names: the name of each class.
+        image_shape: (channels, height, width).
+        name: what the set is called.
+        num_threads: how many threads decode; by default one for each usable core.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[np.ndarray], Tensor],
+        labels: Int64[Tensor, " N"],
+        class_names: Sequence[str],
+        *,
+        image_shape: tuple[int, int, int],
+        name: str = "images",
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__(labels, class_names, name=name, image_shape=image_shape)
+        self.num_threads = usable_cores() if num_threads is None else num_threads
+        check_count(name, "num_threads", self.num_threads, low=1)
+        self._decode = decode
+        self._numbers = np.arange(len(labels), dtype=np.int64)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> StreamedImages:
+        """The images of these numbers, in this order, with the same classes; nothing is decoded."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        part = StreamedImages(
+            self._decode,
+            self.labels[torch.from_numpy(chosen)],
+            self.class_names,
+            image_shape=self.image_shape,
+            name=self.name,
+            num_threads=self.num_threads,
+        )
+        part._numbers = self._numbers[chosen]
+        return part
+
+    def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
+        pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="decode")
+        ahead: deque[tuple[Future[Any], np.ndarray]] = deque()
+        try:
+            for index in indices:
+                ahead.append((pool.submit(self._decode, self._numbers[index]), index))
+                # one batch for each thread, and one more each that waits
+                if len(ahead) > 2 * self.num_threads:
+                    yield self._finish(*ahead.popleft())
+            while ahead:
+                yield self._finish(*ahead.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _finish(self, decoding: Future[Any], index: np.ndarray) -> Batch:
+        return decoding.result(), self.labels[torch.from_numpy(index)]
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, >= 1."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""From the name of a data set to its train, validation and test images."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+
+from hypersphere.checks import check_choice, check_range, unknown_name
+from hypersphere.config import DataConfig
+from hypersphere.data import cache
+from hypersphere.data.decode import decode_all, is_grey, open_image, reader_for
+from hypersphere.data.digits import load_digits
+from hypersphere.data.division import hold_out, keep_fractions
+from hypersphere.data.hub import HUB_SETS, hub_folder
+from hypersphere.data.images import ImageSet, StreamedImages, TensorImages
+from hypersphere.data.listed import ListedSource, find_images, read_csv
+from hypersphere.data.order import check_count
+from hypersphere.data.parquet import ParquetSource
+from hypersphere.data.parquet_files import find_parquet
+from hypersphere.data.sources import SPLITS, Encoded, Source, split_named
+
+__all__ = ["STREAM_ABOVE", "TEST_SHARE", "find_source", "list_datasets", "load_images"]
+
+logger = logging.getLogger(__name__)
+
+# bytes of decoded pixels; more are decoded while they are used
+STREAM_ABOVE = 2 * 2**30
+# of a set that has no test split
+TEST_SHARE = 0.2
+
+
+def list_datasets() -> dict[str, str]:
+    """Every data set that has a name, with a line that says what it is.
+
+    Example:
+        >>> list(list_datasets())
+        ['digits', 'mnist', 'fashion_mnist', 'cifar10', 'cifar100']
+    """
+    digits = "handwritten digits, grey 8x8, 10 classes, 1 297 train and 500 test; comes with scikit-learn, no download"
+    return {"digits": digits} | {name: line for name, (_, line) in HUB_SETS.items()}
+
+
+def load_images(config: DataConfig | str, *, split: str) -> ImageSet:
+    """One split of a data set, every label checked, and every image too if the set fits into memory.
+
+    Args:
+        config: what to load and how, or only its name. `config.name` is a name of `list_datasets`, or the path of
+
+            - a folder of Parquet files, `train-*.parquet` and `test-*.parquet`;
+            - a folder with a folder of images for each class, or with such folders in `train/` and `test/`;
+            - a CSV file with the columns path and label, and split if there is one;
+            - one Parquet file.
+
+            A set without a test split gives a fifth of its train split for it, chosen by `split_seed`, each class
+            alike; a warning on the log says so.
+        split: "train", "validation" or "test". With `config.validation` > 0 that fraction of train, chosen by
+            `split_seed`, each class alike, is the validation split; otherwise the set must have one of its own.
+            `config.keep` then thins the classes of what is left of train, and of nothing else.
+
+    Returns:
+        `TensorImages` up to 2 GiB of pixels, else `StreamedImages`; `config.stream` decides otherwise. Class names and
+        numbers are those of all splits together.
+
+    Raises:
+        ValueError: with file and row where there is one, if anything about the set cannot be used.
+        FileNotFoundError: if a file of the set is not there.
+        ConnectionError: if a named set cannot be downloaded.
+        ImportError: if a package that reads the set is not installed.
+
+    Edge cases:
+        Decoded images are kept in `cache_folder()` and read from there next time, unless a file of the set has changed
+        or `config.cache` is off. Images of a streamed set are checked only by a sample of 256.
+
+    Example:
+        >>> load_images("digits", split="test")
+        TensorImages('digits', 500 grey images 8x8, 10 classes)
+    """
+    config = DataConfig(name=config) if isinstance(config, str) else config
+    who = f"data set {config.name!r}"
+    check_choice(who, "split", split, list(SPLITS))
+    check_range(who, "validation", config.validation, low=0.0, high=0.99)
+    check_count(who, "split_seed", config.split_seed, low=0)
+    check_count(who, "subsample_seed", config.subsample_seed, low=0)
+    if config.size is not None:
+        check_count(who, "size", config.size, low=1)
+    if config.name == "digits":
+        if config.size not in (None, 8):
+            raise ValueError(f"{who}: its images are 8x8 and cannot be resized, got data.size={config.size}.")
+        return _divide(config, split, ("train", "test"), load_digits)
+    source = find_source(config)
+    return _divide(config, split, source.files.keys(), lambda part: _load(source, part, config))
+
+
+def find_source(config: DataConfig) -> Source:
+    """Where the images of `config.name` come from.
+
+    Raises:
+        ValueError: if there is no data set of that name, or the folder holds no images.
+        FileNotFoundError: if the name is a path and nothing is there, or files are missing.
+        ConnectionError: if a named set cannot be downloaded.
+    """
+    columns = {"image_column": config.image_column, "label_column": config.label_column}
+    if config.name in HUB_SETS:
+        return ParquetSource(config.name, find_parquet(hub_folder(config.name)), **columns)
+    path = Path(config.name).expanduser()
+    title = path.resolve().name
+    if path.is_dir():
+        if files := find_parquet(path):
+            return ParquetSource(title, files, **columns)
+        if images := find_images(path):
+            return ListedSource(title, images)
+        raise ValueError(f"{path} holds neither Parquet files nor a folder of images for each class.")
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return ListedSource(title, read_csv(path, **columns), listed_in=path)
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        return ParquetSource(title, {split_named(path.name) or "train": [path]}, **columns)
+    if path.is_file():
+        raise ValueError(f"{path} is neither a folder, a .csv nor a .parquet file.")
+    if len(path.parts) > 1 or path.suffix:
+        raise FileNotFoundError(f"data.name {config.name!r}: there is no such folder or file.")
+    raise ValueError(
+        f"{unknown_name('data set', config.name, list_datasets())}, or give a folder, a CSV or a Parquet file."
+    )
+
+
+def _load(source: Source, split: str, config: DataConfig) -> ImageSet:
+    """A split as it is stored, from the cache if it can be."""
+    settings = [source.title, split, config.size, config.image_column, config.label_column]
+    settings += [str(file.absolute().parent) for files in source.files.values() for file in files[:1]]
+    kept_at = cache.cache_file(f"{source.title}-{split}", settings)
+    made_from = cache.fingerprint(file for files in source.files.values() for file in files)
+    if config.cache and not config.stream and (kept := cache.read(kept_at, made_from)):
+        return TensorImages(kept.images, kept.labels, kept.class_names, name=source.title)
+    num, first = source.peek(split)
+    if config.stream or (config.stream is None and _decoded_bytes(num, first, config.size) > STREAM_ABOVE):
+        rows = source.rows(split, on_disk=True)
+        reader = reader_for(rows, config.size)
+        decode = functools.partial(reader.read_rows, rows)
+        return StreamedImages(decode, rows.labels, rows.class_names, image_shape=reader.shape, name=source.title)
+    rows = source.rows(split, on_disk=False)
+    logger.info("decoding %d images of %s", num, rows.title)
+    images = decode_all(rows, config.size)
+    if config.cache:
+        cache.write(kept_at, cache.Kept(images, rows.labels, rows.class_names), made_from)
+    return TensorImages(images, rows.labels, rows.class_names, name=source.title)
+
+
+def _decoded_bytes(num: int, first: Encoded, size: int | None) -> int:
+    """How much memory a split takes if all its images are like the first."""
+    try:
+        image = open_image(first, size)
+    except ValueError:
+        # decoding says which row it is, and what else is wrong
+        return 0
+    return num * image.width * image.height * (1 if is_grey(image) else 3)
+
+
+def _divide(config: DataConfig, split: str, stored: Collection[str], load: Callable[[str], ImageSet]) -> ImageSet:
+    """The split asked for, cut from train where it is not stored."""
+    if split == "test" and "test" in stored:
+        return load("test")
+    if split == "validation" and not config.validation:
+        if "validation" in stored:
+            return load("validation")
+        raise ValueError(
+            f"data set {config.name!r} has no validation split; set data.validation, such as 0.1 of train."
+        )
+    if "train" not in stored:
+        raise ValueError(f"data set {config.name!r} has no train split, only {', '.join(stored)}.")
+    train = load("train")
+    labels = train.labels.numpy()
+    numbers = np.arange(len(labels))
+    if "test" not in stored:
+        rest, held = hold_out(labels, TEST_SHARE, role="test", seed=config.split_seed)
+        logger.warning(
+            "%s has no test split: %d of its %d images stand in for one (data.split_seed=%d), %d remain to train with.",
+            config.name, len(held), len(labels), config.split_seed, len(rest),
+        )  # fmt: skip
+        if split == "test":
+            return _part(train, held, "test split of a fifth of train")
+        numbers = rest
+    if config.validation:
+        rest, held = hold_out(labels[numbers], config.validation, role="validation", seed=config.split_seed)
+        if split == "validation":
+            return _part(train, numbers[held], f"validation split of {config.validation:g} of train")
+        numbers = numbers[rest]
+    if config.keep:
+        numbers = numbers[keep_fractions(labels[numbers], config.keep, train.class_names, seed=config.subsample_seed)]
+    return train if len(numbers) == len(train) else _part(train, numbers, "train split with data.keep")
+
+
+def _part(images: ImageSet, numbers: np.ndarray, what: str) -> ImageSet:
+    if not len(numbers):
+        raise ValueError(
+            f"{images.name}: the {what} would be empty, of {len(images)} images in {images.num_classes} classes."
+        )
+    return images.subset(numbers)

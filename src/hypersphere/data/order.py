@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Which sample comes when: every order is a function of its seeds alone, on every machine and version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hypersphere.checks import check_range
+
+__all__ = ["ROLES", "check_count", "index_batches", "num_batches", "permutation"]
+
+# what an order is for; the same seed gives each role an order of its own
+ROLES = ("shuffle", "test", "validation", "keep")
+
+
+def permutation(num: int, role: str, *seeds: int) -> np.ndarray:
+    """The numbers 0 .. num - 1 in random order, int64.
+
+    `RandomState` is the one generator whose streams NumPy promises never to change.
+
+    Raises:
+        ValueError: if a seed is negative or the role is not one of `ROLES`.
+
+    Example:
+        >>> permutation(5, "shuffle", 0, 1).tolist()
+        [0, 3, 1, 2, 4]
+    """
+    for seed in seeds:
+        check_count("permutation", "seed", seed, low=0)
+    sequence = np.random.SeedSequence([ROLES.index(role), *seeds])
+    return np.random.RandomState(np.random.MT19937(sequence)).permutation(num).astype(np.int64, copy=False)
+
+
+def num_batches(num: int, batch_size: int, *, drop_last: bool = False) -> int:
+    """How many batches `num` samples make; the last one may be short unless `drop_last` leaves it out.
+
+    Example:
+        >>> num_batches(10, 4), num_batches(10, 4, drop_last=True)
+        (3, 2)
+    """
+    check_count("batches", "batch_size", batch_size, low=1)
+    return num // batch_size if drop_last else -(-num // batch_size)
+
+
+def index_batches(
+    num: int,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+    start: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[np.ndarray]:
+    """The sample numbers of each batch of one epoch from batch `start` on, by the arguments of `ImageSet.batches`.
+
+    Example:
+        >>> [batch.tolist() for batch in index_batches(5, 2, start=1)]
+        [[2, 3], [4]]
+        >>> [batch.tolist() for batch in index_batches(5, 3, rank=1, world_size=2)]
+        [[2], [4]]
+    """
+    who = "batches"
+    total = num_batches(num, batch_size, drop_last=drop_last)
+    check_count(who, "world_size", world_size, low=1)
+    check_count(who, "start", start, low=0)
+    check_count(who, "rank", rank, low=0)
+    check_range(who, "rank", rank, high=world_size - 1)
+    order = permutation(num, "shuffle", seed, epoch) if shuffle else np.arange(num, dtype=np.int64)
+    batches = (order[number * batch_size : (number + 1) * batch_size] for number in range(start, total))
+    return (np.array_split(batch, world_size)[rank] for batch in batches)
+
+
+def check_count(who: str, argument: str, value: object, *, low: int) -> None:
+    """Raise unless `value` is a whole number >= `low`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{who}: {argument} must be a whole number, got {value!r}.")
+    check_range(who, argument, int(value), low=low)
