@@ -88,3 +88,10 @@ def test_problems_reports_all_at_once() -> None:
         checks.problems("data", ["no such column"])
     with pytest.raises(ValueError, match=r"^data: 2 problems:\n  - no such column\n  - empty split$"):
         checks.problems("data", ["no such column", "empty split"])
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "3", None, float("nan")])
+def test_check_count_refuses(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^CNN: width must be a whole number of 1 or more, got "):
+        checks.check_count("CNN", "width", value)
+    checks.check_count("CNN", "width", 1)

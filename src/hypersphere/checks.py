@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["check_choice", "check_matrix", "check_range", "lookup", "nearest", "problems"]
+__all__ = ["check_choice", "check_count", "check_matrix", "check_range", "lookup", "nearest", "problems"]
 
 Entry = TypeVar("Entry")
 
@@ -40,6 +40,12 @@ def check_choice(who: str, argument: str, value: str, choices: Sequence[str]) ->
         raise ValueError(f"{who}: {unknown_name(argument, value, choices)}")
 
 
+def check_count(who: str, argument: str, value: object, *, low: int = 1) -> None:
+    """Raise ValueError unless `value` is a whole number of `low` or more (True and 3.0 are not)."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{who}: {argument} must be a whole number of {low} or more, got {value!r}.")
+
+
 def check_range(
     who: str,
     argument: str,
@@ -64,7 +70,9 @@ def check_matrix(who: str, argument: str, value: torch.Tensor, axes: str) -> Non
     if value.ndim != len(letters):
         raise ValueError(f"{who}: expected {argument} ({', '.join(letters)}), got shape {tuple(value.shape)}.")
     if not value.is_floating_point():
-        raise TypeError(f"{who}: expected {argument} of a floating-point dtype, got {value.dtype}. Call .float() on it first.")
+        raise TypeError(
+            f"{who}: expected {argument} of a floating-point dtype, got {value.dtype}. Call .float() on it first."
+        )
 
 
 def problems(who: str, found: Sequence[str]) -> None:

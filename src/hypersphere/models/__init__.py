@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+"""Networks that turn images into features, by name, and the classifier they make with a head."""
+
+from hypersphere.models.classifier import Classifier
+from hypersphere.models.cnn import CNN
+from hypersphere.models.digits import DigitsCNN
+from hypersphere.models.store import build_classifier, load_classifier, save_classifier
+from hypersphere.models.table import MODELS, build
+
+__all__ = [
+    "CNN",
+    "MODELS",
+    "Classifier",
+    "DigitsCNN",
+    "build",
+    "build_classifier",
+    "load_classifier",
+    "save_classifier",
+]

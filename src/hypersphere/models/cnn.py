@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""The plain convolutional networks of the MHE and SphereNet papers: CNN-6, CNN-9, CNN-15 and their widths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hypersphere.checks import check_count, check_range, lookup
+
+__all__ = ["CNN", "OPERATORS", "Operator", "check_image_shape"]
+
+Operator = Callable[..., nn.Module]
+"""Anything that builds a layer from the arguments of `torch.nn.Conv2d`."""
+
+OPERATORS: dict[str, Operator] = {"conv": nn.Conv2d}
+
+
+class CNN(nn.Module):
+    r"""Blocks of 3×3 convolutions, each block ending in a 2×2 maximum, and one convolution over what is left.
+
+    Every block convolution is followed by batch normalisation and ReLU. The feature layer `fc6` covers the whole map
+    that the last block leaves (4×4 for images of 32×32) and, as published, has neither. No layer has a bias. Layers
+    are named `conv<block>_<index>` (blocks count from 1, layers from 0), `norm<block>_<index>`, `fc6`, `norm6`.
+
+    Args:
+        convs_per_block: convolutions in each block, >= 1: 2, 3, 5 make CNN-6, CNN-9, CNN-15 of the MHE paper.
+        base_width: channels of the first block, >= 1; doubled in each of the two blocks that follow.
+        widths: channels of each block, in place of `base_width`; one block for each entry.
+        feature_width: number of features, >= 1; None for the width of the last block.
+        image_shape: (channels, height, width) of the input; height and width at least 2 ** number of blocks.
+        norm: whether the block convolutions are normalised.
+        norm_eps: added to the batch variance, > 0; published 1e-3.
+        norm_momentum: share of the newest batch in the running statistics, in [0, 1], as torch counts it: 1e-3 is the
+            published decay of 0.999, which lags thousands of steps behind. Short runs want 0.1.
+        feature_norm: whether `fc6` is normalised too (no ReLU follows, features keep both signs).
+        operator: name in `OPERATORS` or anything that takes the arguments of `torch.nn.Conv2d`; makes every
+            convolution, `fc6` included.
+        device: where the parameters are made.
+        dtype: of the parameters.
+
+    Shape:
+        images (N, C, H, W) floating point -> features (N, feature_width), dtype of the images under autocast.
+
+    Raises:
+        ValueError: for a number out of range, an unknown operator, or images of another shape.
+
+    Source:
+        liu2018mhe, appendix A, with the numbers of the released code: weights drawn from N(0, 2 / (k² C_in)).
+        liu2017spherenet has the same net with widths 128, 192, 256.
+
+    Example:
+        >>> model = CNN(convs_per_block=2, base_width=4, image_shape=(1, 8, 8))
+        >>> model(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 16])
+    """
+
+    def __init__(
+        self,
+        convs_per_block: int = 3,
+        *,
+        base_width: int = 64,
+        widths: Sequence[int] | None = None,
+        feature_width: int | None = None,
+        image_shape: Sequence[int] = (3, 32, 32),
+        norm: bool = True,
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 1e-3,
+        feature_norm: bool = False,
+        operator: str | Operator = "conv",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if widths is None:
+            check_count("CNN", "base_width", base_width)
+            widths = [base_width, 2 * base_width, 4 * base_width]
+        _check_sizes(convs_per_block, widths, feature_width, image_shape)
+        check_range("CNN", "norm_momentum", norm_momentum, low=0.0, high=1.0)
+        self.image_shape = tuple(image_shape)
+        self.num_features = feature_width if feature_width is not None else widths[-1]
+        convolution = lookup("operator", operator, OPERATORS) if isinstance(operator, str) else operator
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+
+        channels, *size = self.image_shape
+        for block, width in enumerate(widths, start=1):
+            for index in range(convs_per_block):
+                self.add_module(
+                    f"conv{block}_{index}", convolution(channels, width, 3, padding=1, bias=False, **factory)
+                )
+                if norm:
+                    self.add_module(f"norm{block}_{index}", nn.BatchNorm2d(width, norm_eps, norm_momentum, **factory))
+                # in place after a norm only: an operator of the user's may need its own output for its backward
+                self.add_module(f"relu{block}_{index}", nn.ReLU(inplace=norm))
+                channels = width
+            self.add_module(f"pool{block}", nn.MaxPool2d(2))
+            size = [side // 2 for side in size]
+        self.fc6 = convolution(channels, self.num_features, tuple(size), bias=False, **factory)
+        if feature_norm:
+            self.norm6 = nn.BatchNorm2d(self.num_features, norm_eps, norm_momentum, **factory)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw every convolution's weight from N(0, 2 / (k² C_in)), and reset the normalisation layers."""
+        for layer in self.children():
+            weight = getattr(layer, "weight", None)
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.reset_parameters()
+            elif isinstance(weight, Tensor):
+                nn.init.normal_(weight, std=(2 / weight[0].numel()) ** 0.5)
+
+    def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
+        """Features (N, D) of the images (N, C, H, W)."""
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+            raise ValueError(
+                f"CNN: expected images (N, {', '.join(map(str, self.image_shape))}), got {tuple(images.shape)}. "
+                "Give image_shape when the model is built."
+            )
+        activation = images
+        for layer in self.children():
+            activation = layer(activation)
+        return activation.flatten(1)
+
+    def extra_repr(self) -> str:
+        """What the layers below do not show."""
+        return f"image_shape={self.image_shape}, num_features={self.num_features}"
+
+
+def _check_sizes(
+    convs_per_block: int, widths: Sequence[int], feature_width: int | None, image_shape: Sequence[int]
+) -> None:
+    """Raise ValueError unless the sizes make a network."""
+    check_count("CNN", "convs_per_block", convs_per_block)
+    if not widths:
+        raise ValueError("CNN: expected widths of at least one block, got none.")
+    for width in widths:
+        check_count("CNN", "the width of a block", width)
+    if feature_width is not None:
+        check_count("CNN", "feature_width", feature_width)
+    check_image_shape("CNN", image_shape, 2 ** len(widths))
+
+
+def check_image_shape(who: str, image_shape: Sequence[int], smallest: int) -> None:
+    """Raise ValueError unless `image_shape` is (channels, height, width) with sides of `smallest` or more."""
+    if len(image_shape) != 3:
+        raise ValueError(f"{who}: image_shape must be (channels, height, width), got {tuple(image_shape)}.")
+    for axis, size, low in zip(("channels", "height", "width"), image_shape, (1, smallest, smallest), strict=True):
+        check_count(who, f"{axis} of image_shape", size, low=low)
