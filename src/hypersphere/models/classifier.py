@@ -54,3 +54,10 @@ class Classifier(nn.Module):
         """The features (N, D) that the head receives."""
         features: Tensor = self.model(images)
         return features
+
+    @property
+    def class_vectors(self) -> Float[Tensor, "C D"]:
+        """One vector for each class: the head's weight."""
+        weight = self.head.weight
+        assert isinstance(weight, Tensor)
+        return weight

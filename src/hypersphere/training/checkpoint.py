@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Everything that a run needs to go on as if nothing had happened, in one file that is whole or not there."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hypersphere.files import atomic_file
+
+__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "save_checkpoint"]
+
+CHECKPOINT = Path("state") / "checkpoint.pt"
+_FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Args:
+        step: optimiser steps done.
+        seconds: spent training and evaluating so far.
+        metrics_bytes: length of `metrics.jsonl` up to here.
+        window: sums since its last line of training.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    metrics_bytes: int = 0
+    window: dict[str, float] = field(default_factory=dict)
+
+
+def save_checkpoint(run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write `state/checkpoint.pt`; the one before stays whole until this one is.
+
+    Raises:
+        OSError: if it cannot be written, a full disk for one; the one before is then unharmed.
+    """
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    content = {
+        "format": _FORMAT,
+        "progress": vars(progress),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "numpy": [name, torch.from_numpy(np.array(keys)), position, has_gauss, cached],
+            "python": random.getstate(),
+        },
+    }
+    path = run / CHECKPOINT
+    path.parent.mkdir(exist_ok=True)
+    with atomic_file(path) as file:
+        torch.save(content, file)
+
+
+def load_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Put `model`, `optimizer` and the random generators where the checkpoint of `run` left them.
+
+    Returns:
+        Where the run stood, or None if it has no checkpoint yet.
+
+    Raises:
+        ValueError: if the file is damaged or belongs to another model.
+    """
+    path = run / CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"it has format {content['format']!r}, this version reads {_FORMAT}")
+        model.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path} cannot be resumed from: {reason}") from None
+    state = content["random"]
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy(), position, has_gauss, cached))
+    version, inner, gauss = state["python"]
+    random.setstate((version, tuple(inner), gauss))
+    return Progress(**content["progress"])

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: MIT
+"""The training loop: batches in, optimiser steps, metrics, evaluations and checkpoints out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from hypersphere.analysis.layers import measure_layers
+from hypersphere.config import Config
+from hypersphere.data import ImageSet, augment, normalize_pixels
+from hypersphere.evaluation import classify
+from hypersphere.models import Classifier
+from hypersphere.regularizers import HypersphericalEnergy
+from hypersphere.training.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
+from hypersphere.training.failures import Diverged, explain, first_not_finite
+from hypersphere.training.metrics import MetricsFile, Window
+from hypersphere.training.optimizer import make_optimizer
+from hypersphere.training.progress import Display
+from hypersphere.training.schedules import rate_factor
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """One run: everything that changes while it goes on, and the loop that changes it.
+
+    Args:
+        config: the run's settings.
+        folder: the run folder; only the first process writes to it.
+        train: images to learn from.
+        held_out: images to evaluate on between epochs.
+        held_out_split: which split those are, "validation" or "test".
+        classifier: on the CPU, freshly made.
+        accelerator: devices, processes and precision.
+        quiet: show no progress.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        train: ImageSet,
+        held_out: ImageSet,
+        held_out_split: str,
+        classifier: Classifier,
+        accelerator: Accelerator,
+        *,
+        quiet: bool = False,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.train_images = train
+        self.held_out = held_out
+        self.held_out_split = held_out_split
+        self.accelerator = accelerator
+        self.quiet = quiet or not accelerator.is_main_process
+        settings = config.training
+        self.steps_per_epoch = train.num_batches(settings.batch_size, drop_last=True)
+        if self.steps_per_epoch < 1:
+            raise ValueError(
+                f"training.batch_size is {settings.batch_size}, but the train split of {train.name} has only "
+                f"{len(train)} images. Set training.batch_size to that or less."
+            )
+        self.total_steps = settings.steps or max(1, round(settings.epochs * self.steps_per_epoch))
+        self.evaluate_interval = max(1, round(settings.evaluate_every * self.steps_per_epoch))
+        if settings.channels_last:
+            classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.classifier = classifier.to(accelerator.device)
+        self.energy = make_energy(config)
+        if self.energy is not None:
+            # a pattern that matches nothing must be heard before the first step
+            self.energy.terms(self.classifier)
+        self.optimizer = make_optimizer(self.classifier, config.optimizer)
+        if settings.compile:
+            self.classifier.model.compile()
+        self.wrapped: nn.Module = accelerator.prepare_model(self.classifier)
+        self.progress = Progress()
+        self.window = Window()
+        self.metrics: MetricsFile | None = None
+        self.board: Any = None
+        self._seconds, self._rate = 0.0, 0.0
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Train to the end, from the checkpoint if the folder has one.
+
+        Raises:
+            Diverged: when the loss is no longer finite.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
+            OSError: when the disk is full; the last checkpoint is then unharmed.
+        """
+        found = load_checkpoint(self.folder, self.classifier, self.optimizer)
+        self.progress = found or Progress()
+        self.window = Window(self.progress.window)
+        with self._files(), Display(self.total_steps, step=self.progress.step, quiet=self.quiet) as self.display:
+            if found is None:
+                self._evaluate()
+            with stop_signals() as stop_asked:
+                for images, labels in self._batches():
+                    self._advance(images, labels, due=self.progress.step + 1)
+                    if stop_asked():
+                        self._checkpoint()
+                        raise KeyboardInterrupt
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.progress.step >= self.total_steps
+
+    def _advance(self, images: Tensor, labels: Tensor, *, due: int) -> None:
+        """One step and whatever falls due after it."""
+        settings = self.config.training
+        started = time.perf_counter()
+        self._step(images, labels)
+        self.progress.step = due
+        elapsed = time.perf_counter() - started
+        self.progress.seconds += elapsed
+        self._seconds += elapsed
+        self.display.advance(due)
+        last = due == self.total_steps
+        if due % settings.log_every == 0 or last:
+            self._log()
+        if due % self.evaluate_interval == 0 or last:
+            self._evaluate()
+        if due % settings.checkpoint_every == 0 or last:
+            self._checkpoint()
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's share of each batch from the current step on, augmented; a function of seed and step alone."""
+        data, settings = self.config.data, self.config.training
+        while not self.finished:
+            epoch, start = divmod(self.progress.step, self.steps_per_epoch)
+            batches = self.train_images.batches(
+                settings.batch_size,
+                seed=settings.seed,
+                epoch=epoch,
+                shuffle=True,
+                drop_last=True,
+                start=start,
+                rank=self.accelerator.process_index,
+                world_size=self.accelerator.num_processes,
+            )
+            for index, (images, labels) in enumerate(batches, start=start):
+                seeds = np.random.SeedSequence([settings.seed, epoch, index, self.accelerator.process_index])
+                generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
+                images = augment(
+                    images,
+                    padding=data.padding,
+                    padding_mode=data.padding_mode,
+                    flip=data.flip,
+                    generator=generator,
+                )
+                yield images, labels
+                if self.progress.step >= self.total_steps:
+                    return
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        """One optimiser step on the batch that all processes share."""
+        settings = self.config.training
+        rate = self.config.optimizer.rate * rate_factor(
+            self.config.schedule,
+            self.progress.step,
+            total_steps=self.total_steps,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.wrapped.train()
+        # each process averages over its own images and DDP over processes: shares of unequal size are weighed here
+        share = self.accelerator.num_processes / settings.batch_size
+        parts = list(zip(images.chunk(settings.accumulate), labels.chunk(settings.accumulate), strict=True))
+        objective, right = torch.zeros((), device=self.accelerator.device), 0
+        energy: Tensor | None = None
+        for number, (part, part_labels) in enumerate(parts, start=1):
+            last = number == len(parts)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                pixels, targets = self._to_device(part, part_labels)
+                loss, predictions = self.wrapped(pixels, targets, with_predictions=True)
+                total = loss * (len(part) * share)
+                objective += total.detach()
+                right += int((predictions == targets).sum())
+                if last and self.energy is not None:
+                    # depends on the weights alone, so it counts once for each step, however the batch is divided
+                    energy = self.energy(self.classifier)
+                    total = total + energy
+                self.accelerator.backward(total)
+        self._stop_if_broken(objective, energy, rate)
+        if settings.clip is not None:
+            self.accelerator.clip_grad_norm_(self.classifier.parameters(), settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.window.add(steps=1.0, images=float(len(images)), right=float(right), objective=float(objective))
+        if energy is not None:
+            self.window.add(energy=float(energy.detach()))
+        self._rate = rate
+
+    def _stop_if_broken(self, objective: Tensor, energy: Tensor | None, rate: float) -> None:
+        """Raise before the optimiser spoils weights that are still good."""
+        terms = {"objective": float(objective)}
+        if energy is not None:
+            terms["energy"] = float(energy.detach())
+        if all(math.isfinite(value) for value in terms.values()):
+            return
+        message = explain(self.classifier, terms, self._energies(), step=self.progress.step + 1, rate=rate)
+        raise Diverged(f"{message} {self._where_the_last_checkpoint_is()}")
+
+    # -- what falls due -------------------------------------------------------------------------------------------
+
+    def _log(self) -> None:
+        """Write a line of training metrics and begin a new window."""
+        terms = {"objective": self.window.mean("objective")}
+        if self.energy is not None:
+            terms["energy"] = self.window.mean("energy")
+        counts = torch.tensor([self.window.sums["right"], self.window.sums["images"]], dtype=torch.float64)
+        if self.accelerator.num_processes > 1:
+            objective = torch.tensor([terms["objective"]], dtype=torch.float64)
+            terms["objective"] = float(self._mean_over_processes(objective))
+            counts = self._mean_over_processes(counts) * self.accelerator.num_processes
+        speed = float(counts[1]) / self._seconds if self._seconds else 0.0
+        loss = sum(terms.values())
+        self._write(
+            {
+                "kind": "train",
+                "step": self.progress.step,
+                "epoch": self.progress.step / self.steps_per_epoch,
+                "loss": loss,
+                "terms": terms,
+                "energy": self._energies(),
+                "accuracy": float(counts[0] / counts[1]),
+                "rate": self._rate,
+                "images_per_second": speed,
+                "seconds": self.progress.seconds,
+            }
+        )
+        self.display.measured(speed, loss)
+        self.window.clear()
+        self._seconds = 0.0
+
+    def _evaluate(self) -> None:
+        """Accuracy on held-out images and the spread of every layer's neurons, as one line of metrics."""
+        started = time.perf_counter()
+        self.wrapped.eval()
+        batches = self.held_out.batches(512)
+        result = classify(self.forward, batches)
+        monitor = self.config.monitor
+        layers = measure_layers(
+            self.classifier, power=monitor.power, distance=monitor.distance, half_space=monitor.half_space
+        )
+        self.progress.seconds += time.perf_counter() - started
+        epoch = self.progress.step / self.steps_per_epoch
+        self._write(
+            {
+                "kind": "evaluation",
+                "step": self.progress.step,
+                "epoch": epoch,
+                "split": self.held_out_split,
+                "loss": result.loss,
+                "accuracy": result.accuracy,
+                "seconds": self.progress.seconds,
+                "layers": {name: asdict(layer) for name, layer in layers.items()},
+            }
+        )
+        self.display.say(
+            f"epoch {epoch:6.2f}  step {self.progress.step:6d}  {self.held_out_split} accuracy {result.accuracy:.4f}  "
+            f"loss {result.loss:.4f}  {self.progress.seconds:7.1f} s"
+        )
+
+    def _checkpoint(self) -> None:
+        """Save where the run stands, unless a weight is no longer finite."""
+        broken = first_not_finite(self.classifier)
+        if broken is not None:
+            terms = {"objective": math.nan}
+            message = explain(self.classifier, terms, {}, step=self.progress.step, rate=self._rate)
+            raise Diverged(f"{message} {self._where_the_last_checkpoint_is()}")
+        if self.metrics is not None:
+            self.progress.metrics_bytes = self.metrics.size()
+        self.progress.window = dict(self.window.sums)
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder, self.progress, self.classifier, self.optimizer)
+        self.accelerator.wait_for_everyone()
+
+    # -- small parts ----------------------------------------------------------------------------------------------
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, logits and loss of uint8 images in evaluation mode, in the precision of training."""
+        pixels, targets = self._to_device(images, labels)
+        with self.accelerator.autocast():
+            features = self.classifier.features(pixels)
+            logits = self.classifier.head(features)
+            loss = self.classifier.head(features, targets)
+        return features, logits, loss
+
+    def _to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        data, device = self.config.data, self.accelerator.device
+        pixels = normalize_pixels(images.to(device, non_blocking=True), data.mean, data.std)
+        if self.config.training.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return pixels, labels.to(device, non_blocking=True)
+
+    def _energies(self) -> dict[str, float]:
+        """Unweighted energy of each regularised layer."""
+        if self.energy is None:
+            return {}
+        with torch.no_grad():
+            return {name: float(value) for name, value in self.energy.terms(self.classifier).items()}
+
+    def _mean_over_processes(self, values: Tensor) -> Tensor:
+        reduced: Tensor = self.accelerator.reduce(values.to(self.accelerator.device), "mean")
+        return reduced.cpu()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.write(line)
+        if self.board is not None:
+            step = line["step"]
+            for name in ("loss", "accuracy", "rate"):
+                if name in line:
+                    self.board.add_scalar(f"{line['kind']}/{name}", line[name], step)
+            for layer, measure in line.get("layers", {}).items():
+                self.board.add_scalar(f"energy/{layer}", measure["energy"], step)
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[None]:
+        """Metrics, open on the first process, and TensorBoard if asked for."""
+        if self.accelerator.is_main_process:
+            self.metrics = MetricsFile(self.folder / "metrics.jsonl", keep=self.progress.metrics_bytes)
+            if self.config.training.tensorboard:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.progress.step)
+        try:
+            yield
+        finally:
+            for open_file in (self.metrics, self.board):
+                if open_file is not None:
+                    open_file.close()
+
+    def _where_the_last_checkpoint_is(self) -> str:
+        path = self.folder / CHECKPOINT
+        return f"The last good checkpoint is {path}." if path.is_file() else "There is no checkpoint from before."
+
+
+def make_energy(config: Config) -> HypersphericalEnergy | None:
+    """The regulariser of a config, or None where its weights are zero."""
+    energy = config.energy
+    if not energy.active:
+        return None
+    return HypersphericalEnergy(
+        power=energy.power,
+        distance=energy.distance,
+        half_space=energy.half_space,
+        hidden_weight=energy.hidden_weight,
+        output_weight=energy.output_weight,
+        output_half_space=energy.output_half_space,
+        eps=energy.eps,
+        angle_offset=energy.angle_offset,
+        include=energy.include,
+        exclude=energy.exclude,
+    )
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Any]:
+    """Turn the first Ctrl-C or SIGTERM into a question that the loop asks between two steps; the second is final."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def remember(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
