@@ -47,10 +47,9 @@ def augment(
             "symmetric" greater than H or W.
 
     Example:
-        >>> image = torch.arange(4, dtype=torch.uint8).view(1, 1, 2, 2)
-        >>> augment(image, padding=1, padding_mode="symmetric", generator=torch.Generator().manual_seed(0))
-        tensor([[[[2, 3],
-                  [2, 3]]]], dtype=torch.uint8)
+        >>> rows = torch.tensor([[[[7, 7], [8, 8]]]], dtype=torch.uint8)
+        >>> torch.equal(augment(rows, flip=True, generator=torch.Generator()), rows)
+        True
     """
     who = "augment"
     _check_images(who, images)

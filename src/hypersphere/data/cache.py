@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ def write(path: Path, kept: Kept, made_from: str) -> None:
     unfinished = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
+        # a name of its own: two processes may keep the same set at once
         descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         os.close(descriptor)
         save_file(
@@ -113,6 +116,13 @@ def write(path: Path, kept: Kept, made_from: str) -> None:
         )
         if unfinished is not None:
             Path(unfinished).unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what runs that were killed while writing left behind: unfinished files older than a day."""
+    for unfinished in folder.glob(".*.part"):
+        if time.time() - unfinished.stat().st_mtime > 86400:
+            unfinished.unlink(missing_ok=True)
 
 
 def _hash(value: object) -> str:

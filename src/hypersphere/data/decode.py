@@ -20,13 +20,15 @@ from hypersphere.data.sources import Encoded, Rows, one_line
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageReader", "decode_all", "is_grey", "open_image", "reader_for"]
+__all__ = ["ImageReader", "decode_all", "is_grey", "open_image", "reader_for", "threads_for"]
 
 _GREY = ("1", "L", "LA", "La")
-_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
+_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
 # rows that a thread takes at a time, and rows that stand for all of a set that is too big to be decoded first
 _CHUNK = 256
 _SAMPLE = 256
+# pixels of an image below which Python's own work, which only one thread can do at a time, outweighs the decoding
+_THREADS_FROM = 64 * 64
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,9 @@ def open_image(encoded: Encoded, size: int | None) -> Image.Image:
             image = ImageOps.fit(image, (size, size))
     # a decoder of a damaged file may raise anything
     except Exception as error:
-        reason = one_line(error)
-        raise ValueError(f"the image cannot be decoded ({reason})") from error
+        raise ValueError(f"the image cannot be decoded ({one_line(error)})") from error
     if image.mode not in _GREY + _COLOUR:
-        raise ValueError(f"the image has pixels of mode {image.mode!r}; save it with 8 bits a channel")
+        raise ValueError(f"the image has pixels of mode {image.mode!r}; save it as 8-bit grey or RGB")
     return image
 
 
@@ -137,8 +138,13 @@ def reader_for(rows: Rows, size: int | None) -> ImageReader:
     return ImageReader((channels, height, width), size)
 
 
+def threads_for(shape: tuple[int, int, int]) -> int:
+    """How many threads decode images of this shape fastest: one for tiny images, one for each core otherwise."""
+    return usable_cores() if shape[1] * shape[2] >= _THREADS_FROM else 1
+
+
 def decode_all(rows: Rows, size: int | None, *, channels: int | None = None) -> UInt8[Tensor, "N C H W"]:
-    """Every image of a set, decoded by as many threads as there are cores.
+    """Every image of a set, decoded in parallel.
 
     A set is grey if all its images are; one colour image makes all of them RGB.
 
@@ -165,7 +171,7 @@ def decode_all(rows: Rows, size: int | None, *, channels: int | None = None) -> 
                 wrong.append((number, error))
         return wrong
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(threads_for(reader.shape)) as pool:
         wrong = [found for chunk in pool.map(fill, range(0, num, _CHUNK)) for found in chunk]
     if wrong and all(isinstance(error, _ColourFoundError) for _, error in wrong):
         return decode_all(rows, size, channels=3)

@@ -31,7 +31,7 @@ def hold_out(labels: np.ndarray, share: float | int, *, role: str, seed: int) ->
     Example:
         >>> rest, held = hold_out(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.25, role="validation", seed=0)
         >>> rest.tolist(), held.tolist()
-        ([1, 2, 3, 4, 5, 7], [0, 6])
+        ([0, 2, 3, 4, 5, 6], [1, 7])
     """
     counts = np.bincount(labels)
     total = share if isinstance(share, int) else round(share * len(labels))
@@ -47,7 +47,7 @@ def hold_out(labels: np.ndarray, share: float | int, *, role: str, seed: int) ->
 
 
 def keep_fractions(
-    labels: np.ndarray, keep: Mapping[str, float] | Mapping[int, float], class_names: Sequence[str], *, seed: int
+    labels: np.ndarray, keep: Mapping[str, float], class_names: Sequence[str], *, seed: int
 ) -> np.ndarray:
     """Sample numbers that remain, ascending, when only a fraction of some classes is kept.
 
@@ -64,7 +64,7 @@ def keep_fractions(
 
     Example:
         >>> keep_fractions(np.array([0, 0, 1, 1]), {"dog": 0.5}, ["cat", "dog"], seed=0).tolist()
-        [0, 1, 2]
+        [0, 1, 3]
     """
     quotas = np.bincount(labels, minlength=len(class_names))
     numbers = {name: number for number, name in enumerate(class_names)}
@@ -73,7 +73,7 @@ def keep_fractions(
     named: dict[int, object] = {}
     for key, fraction in keep.items():
         who = f"keep[{key!r}]"
-        number = key if isinstance(key, int) and 0 <= key < len(class_names) else by_key.get(str(key))
+        number = by_key.get(str(key))
         if number is None:
             guess = nearest(str(key), class_names)
             hint = f" (did you mean {guess!r}?)" if guess else ""

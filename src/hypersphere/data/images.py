@@ -171,7 +171,7 @@ class TensorImages(ImageSet):
 class StreamedImages(ImageSet):
     """Images that are decoded while they are used, by threads that work a few batches ahead.
 
-    Pillow decodes outside Python's global lock, so threads share the cores without copies between processes.
+    Pillow decodes JPEG and PNG outside Python's global lock, so threads share the cores and nothing is copied.
 
     Args:
         decode: sample numbers -> images (N, C, H, W) uint8; called from several threads at once.

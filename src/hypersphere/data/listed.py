@@ -93,12 +93,14 @@ def find_images(folder: Path) -> dict[str, list[ListedImage]]:
     if not {"train", "test"} & splits.keys():
         splits = {"train": folder}
     elif other := [child for child in _folders(folder) if child not in splits.values()]:
+        if split_named(other[0].name):
+            raise ValueError(f"{other[0]}: the split is empty, there is no class folder in it.")
         raise ValueError(
             f"{folder}: {some([child.name for child in splits.values()])} hold class folders as splits do, but "
             f"{some([child.name for child in other])} is there too; move the one or the other away."
         )
     found = {split: _classes(root) for split, root in splits.items()}
-    if not any(found.values()):
+    if not any(images for classes in found.values() for images in classes.values()):
         return {}
     for split, root in splits.items():
         if stray := sorted(child for child in root.iterdir() if _is_image(child)):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hypersphere.checks import check_choice, check_range, unknown_name
+from hypersphere.checks import check_choice, unknown_name
 from hypersphere.config import DataConfig
 from hypersphere.data import cache
-from hypersphere.data.decode import decode_all, is_grey, open_image, reader_for
+from hypersphere.data.decode import decode_all, is_grey, open_image, reader_for, threads_for
 from hypersphere.data.digits import load_digits
 from hypersphere.data.division import hold_out, keep_fractions
 from hypersphere.data.hub import HUB_SETS, hub_folder
@@ -83,7 +83,6 @@ def load_images(config: DataConfig | str, *, split: str) -> ImageSet:
     config = DataConfig(name=config) if isinstance(config, str) else config
     who = f"data set {config.name!r}"
     check_choice(who, "split", split, list(SPLITS))
-    check_range(who, "validation", config.validation, low=0.0, high=0.99)
     check_count(who, "split_seed", config.split_seed, low=0)
     check_count(who, "subsample_seed", config.subsample_seed, low=0)
     if config.size is not None:
@@ -141,7 +140,14 @@ def _load(source: Source, split: str, config: DataConfig) -> ImageSet:
         rows = source.rows(split, on_disk=True)
         reader = reader_for(rows, config.size)
         decode = functools.partial(reader.read_rows, rows)
-        return StreamedImages(decode, rows.labels, rows.class_names, image_shape=reader.shape, name=source.title)
+        return StreamedImages(
+            decode,
+            rows.labels,
+            rows.class_names,
+            image_shape=reader.shape,
+            name=source.title,
+            num_threads=threads_for(reader.shape),
+        )
     rows = source.rows(split, on_disk=False)
     logger.info("decoding %d images of %s", num, rows.title)
     images = decode_all(rows, config.size)
@@ -177,26 +183,31 @@ def _divide(config: DataConfig, split: str, stored: Collection[str], load: Calla
     numbers = np.arange(len(labels))
     if "test" not in stored:
         rest, held = hold_out(labels, TEST_SHARE, role="test", seed=config.split_seed)
+        _check_some(held, train, "test split of a fifth of train")
         logger.warning(
             "%s has no test split: %d of its %d images stand in for one (data.split_seed=%d), %d remain to train with.",
-            config.name, len(held), len(labels), config.split_seed, len(rest),
-        )  # fmt: skip
+            train.name,
+            len(held),
+            len(labels),
+            config.split_seed,
+            len(rest),
+        )
         if split == "test":
-            return _part(train, held, "test split of a fifth of train")
+            return train.subset(held)
         numbers = rest
     if config.validation:
         rest, held = hold_out(labels[numbers], config.validation, role="validation", seed=config.split_seed)
+        _check_some(held, train, f"validation split of {config.validation:g} of train")
         if split == "validation":
-            return _part(train, numbers[held], f"validation split of {config.validation:g} of train")
+            return train.subset(numbers[held])
         numbers = numbers[rest]
     if config.keep:
         numbers = numbers[keep_fractions(labels[numbers], config.keep, train.class_names, seed=config.subsample_seed)]
-    return train if len(numbers) == len(train) else _part(train, numbers, "train split with data.keep")
+        _check_some(numbers, train, "train split with data.keep")
+    return train if len(numbers) == len(train) else train.subset(numbers)
 
 
-def _part(images: ImageSet, numbers: np.ndarray, what: str) -> ImageSet:
+def _check_some(numbers: np.ndarray, images: ImageSet, what: str) -> None:
     if not len(numbers):
-        raise ValueError(
-            f"{images.name}: the {what} would be empty, of {len(images)} images in {images.num_classes} classes."
-        )
-    return images.subset(numbers)
+        whole = f"{len(images)} images in {images.num_classes} classes"
+        raise ValueError(f"{images.name}: the {what} would be empty, of {whole}.")

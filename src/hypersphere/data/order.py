@@ -25,7 +25,7 @@ def permutation(num: int, role: str, *seeds: int) -> np.ndarray:
 
     Example:
         >>> permutation(5, "shuffle", 0, 1).tolist()
-        [0, 3, 1, 2, 4]
+        [3, 0, 2, 4, 1]
     """
     for seed in seeds:
         check_count("permutation", "seed", seed, low=0)

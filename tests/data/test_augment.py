@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Crops and flips against a loop over samples with numpy's own padding."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypersphere.data import augment, normalize_pixels
+
+NUMPY_MODE = {"zero": "constant", "symmetric": "symmetric"}
+
+
+def pictures(num: int, channels: int, height: int, width: int) -> torch.Tensor:
+    return torch.randint(0, 256, (num, channels, height, width), generator=generator(9)).to(torch.uint8)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def every_crop(image: np.ndarray, padding: int, mode: str) -> dict[tuple[int, int, bool], np.ndarray]:
+    """All that can become of one image: offset down, offset right, mirrored."""
+    height, width = image.shape[1:]
+    padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), mode=NUMPY_MODE[mode])
+    span = range(2 * padding + 1)
+    crops = {}
+    for y, x, mirrored in itertools.product(span, span, (False, True)):
+        crop = padded[:, y : y + height, x : x + width]
+        crops[y, x, mirrored] = crop[..., ::-1] if mirrored else crop
+    return crops
+
+
+@given(
+    shape=st.tuples(st.integers(1, 5), st.sampled_from([1, 3]), st.integers(2, 6), st.integers(2, 6)),
+    padding=st.integers(0, 2),
+    mode=st.sampled_from(["zero", "symmetric"]),
+    flip=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_each_sample_is_one_of_the_crops_that_numpy_makes(
+    shape: tuple[int, int, int, int], padding: int, mode: str, flip: bool, seed: int
+) -> None:
+    images = pictures(*shape)
+    result = augment(images, padding=padding, padding_mode=mode, flip=flip, generator=generator(seed))
+    assert result.dtype == torch.uint8
+    assert result.shape == images.shape
+    for before, after in zip(images.numpy(), result.numpy(), strict=True):
+        crops = every_crop(before, padding, mode)
+        allowed = [crop for (_, _, mirrored), crop in crops.items() if flip or not mirrored]
+        assert any(np.array_equal(after, crop) for crop in allowed)
+
+
+@pytest.mark.parametrize("mode", ["zero", "symmetric"])
+def test_every_offset_and_flip_is_equally_likely(mode: str) -> None:
+    num, padding = 20_000, 2
+    # one picture of distinct pixels many times: each result tells its offset
+    image = torch.arange(1, 65, dtype=torch.uint8).view(1, 1, 8, 8)
+    result = augment(
+        image.expand(num, -1, -1, -1), padding=padding, padding_mode=mode, flip=True, generator=generator(0)
+    )
+    keys = {crop.tobytes(): key for key, crop in every_crop(image[0].numpy(), padding, mode).items()}
+    counts = dict.fromkeys(keys.values(), 0)
+    for crop in result.numpy():
+        counts[keys[crop.tobytes()]] += 1
+    expected = num / len(counts)
+    assert len(counts) == 50
+    chi_squared = sum((count - expected) ** 2 / expected for count in counts.values())
+    # 49 degrees of freedom: beyond 100 once in 25 000 seeds
+    assert chi_squared < 100
+
+
+def test_the_same_generator_state_gives_the_same_images() -> None:
+    images = pictures(16, 3, 8, 8)
+    first, second, other = (augment(images, padding=3, flip=True, generator=generator(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_samples_get_offsets_of_their_own() -> None:
+    image = pictures(1, 1, 8, 8).expand(64, -1, -1, -1)
+    result = augment(image, padding=4, padding_mode="symmetric", generator=generator(0))
+    assert len({crop.numpy().tobytes() for crop in result}) > 30
+
+
+def test_nothing_to_do_returns_the_images_themselves() -> None:
+    images = pictures(2, 3, 4, 4)
+    assert augment(images, generator=generator(0)) is images
+
+
+def test_the_images_given_stay_as_they_are() -> None:
+    images = pictures(4, 3, 4, 4)
+    before = images.clone()
+    augment(images, padding=1, flip=True, generator=generator(0))
+    assert torch.equal(images, before)
+
+
+def test_a_batch_may_be_empty_or_not_contiguous() -> None:
+    assert augment(pictures(0, 3, 4, 4), padding=1, flip=True, generator=generator(0)).shape == (0, 3, 4, 4)
+    images = pictures(4, 3, 4, 4)
+    turned = images.to(memory_format=torch.channels_last)
+    results = [augment(batch, padding=1, flip=True, generator=generator(0)) for batch in (images, turned)]
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("images", "settings", "error", "message"),
+    [
+        (torch.zeros(2, 3, 4, 4), {}, TypeError, r"augment: expected images of dtype torch.uint8, got torch.float32."),
+        (pictures(1, 3, 4, 4)[0], {}, ValueError, r"augment: expected images \(N, C, H, W\), got shape \(3, 4, 4\)."),
+        (pictures(1, 3, 4, 4), {"padding": -1}, ValueError, r"augment: padding must lie in \[0, inf\], got -1."),
+        (
+            pictures(1, 3, 4, 4),
+            {"padding_mode": "symetric"},
+            ValueError,
+            r"unknown padding_mode 'symetric': choose symmetric, zero \(did you mean 'symmetric'\?\)",
+        ),
+        (
+            pictures(1, 3, 4, 5),
+            {"padding": 5, "padding_mode": "symmetric"},
+            ValueError,
+            r"padding must be at most the image size 4x5 in mode 'symmetric', got 5.",
+        ),
+    ],
+)
+def test_what_cannot_be_augmented_is_refused(
+    images: torch.Tensor, settings: dict, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        augment(images, **settings, generator=generator(0))
+
+
+def test_normalized_pixels_are_shifted_and_scaled() -> None:
+    images = pictures(2, 3, 4, 4)
+    result = normalize_pixels(images, [127.5], [128.0])
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, ((images.double() - 127.5) / 128).float(), rtol=0, atol=1e-7)
+    mean, std = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    expected = (images.double() - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    torch.testing.assert_close(normalize_pixels(images, mean, std), expected.float())
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ([1.0, 2.0], [1.0], r"normalize_pixels: expected mean of one number or 3 for 3 channels, got \[1.0, 2.0\]."),
+        ([1.0], [], r"normalize_pixels: expected std of one number or 3 for 3 channels, got \[\]."),
+        ([1.0], [1.0, 0.0, 1.0], r"normalize_pixels: std must be positive, got \[1.0, 0.0, 1.0\]."),
+    ],
+)
+def test_wrong_statistics_are_refused(mean: list[float], std: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        normalize_pixels(pictures(1, 3, 2, 2), mean, std)

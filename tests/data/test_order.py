@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Orders that never change, and batches that any process can ask for directly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypersphere.data.order import ROLES, check_count, index_batches, num_batches, permutation
+
+
+def test_orders_are_those_of_every_earlier_version() -> None:
+    assert permutation(10, "shuffle", 0, 0).tolist() == [6, 1, 0, 5, 3, 8, 7, 9, 2, 4]
+    assert permutation(10, "validation", 7).tolist() == [9, 7, 2, 8, 3, 1, 6, 5, 4, 0]
+
+
+def test_roles_seeds_and_epochs_have_orders_of_their_own() -> None:
+    orders = [permutation(100, role, seed, epoch).tolist() for role in ROLES for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(100)) for order in orders)
+    assert len({tuple(order) for order in orders}) == len(orders)
+
+
+@given(
+    num=st.integers(0, 40),
+    batch_size=st.integers(1, 12),
+    start=st.integers(0, 8),
+    world_size=st.integers(1, 5),
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+)
+def test_processes_share_the_batches_of_one_process(
+    num: int, batch_size: int, start: int, world_size: int, shuffle: bool, drop_last: bool
+) -> None:
+    order = {"seed": 3, "epoch": 4, "shuffle": shuffle, "drop_last": drop_last}
+    whole = list(index_batches(num, batch_size, **order))
+    assert len(whole) == num_batches(num, batch_size, drop_last=drop_last)
+    seen = np.concatenate([np.empty(0, np.int64), *whole])
+    assert len(set(seen.tolist())) == len(seen) == (len(whole) * batch_size if drop_last else num)
+    ranks = [
+        list(index_batches(num, batch_size, start=start, rank=rank, world_size=world_size, **order))
+        for rank in range(world_size)
+    ]
+    for shares, batch in zip(zip(*ranks, strict=True), whole[start:], strict=True):
+        assert np.array_equal(np.concatenate(shares), batch)
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_without_shuffle_the_order_is_that_of_the_set() -> None:
+    assert [batch.tolist() for batch in index_batches(5, 2, seed=8, epoch=9)] == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, r"batches: batch_size must lie in \[1, inf\], got 0."),
+        ({"batch_size": 2.0}, TypeError, r"batches: batch_size must be a whole number, got 2.0."),
+        ({"batch_size": 2, "start": -1}, ValueError, r"batches: start must lie in \[0, inf\], got -1."),
+        ({"batch_size": 2, "world_size": 0}, ValueError, r"batches: world_size must lie in \[1, inf\], got 0."),
+        ({"batch_size": 2, "rank": 2, "world_size": 2}, ValueError, r"batches: rank must lie in \[-inf, 1\], got 2."),
+        ({"batch_size": 2, "rank": -1}, ValueError, r"batches: rank must lie in \[0, inf\], got -1."),
+        (
+            {"batch_size": 2, "shuffle": True, "seed": -1},
+            ValueError,
+            r"permutation: seed must lie in \[0, inf\], got -1.",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused_at_the_call(settings: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        index_batches(10, **settings)
+
+
+def test_a_count_is_no_truth_value() -> None:
+    with pytest.raises(TypeError, match=r"who: size must be a whole number, got True."):
+        check_count("who", "size", True, low=0)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Tiny image sets on disk, as users have them: image bytes, Parquet files, class folders."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from PIL import Image
+
+__all__ = ["encode", "noise", "write_folder", "write_parquet"]
+
+
+def noise(num: int, shape: tuple[int, ...] = (4, 4, 3), *, seed: int = 0) -> list[np.ndarray]:
+    """Random images (H, W, 3) or (H, W)."""
+    return list(np.random.default_rng(seed).integers(0, 256, (num, *shape), dtype=np.uint8))
+
+
+def encode(pixels: np.ndarray, kind: str = "png", **options: Any) -> bytes:
+    """The bytes of an image file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write_parquet(
+    file: Path,
+    images: Sequence[np.ndarray | bytes | None],
+    labels: Sequence[Any],
+    *,
+    class_names: Sequence[str] | None = None,
+    image_column: str = "image",
+    label_column: str = "label",
+    row_group_size: int | None = None,
+) -> Path:
+    """One Parquet file in the layout of Hugging Face `datasets`; `class_names` go into its metadata."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cells = [
+        {"bytes": encode(image) if isinstance(image, np.ndarray) else image, "path": f"{row}.png"}
+        for row, image in enumerate(images)
+    ]
+    kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    table = pyarrow.table({image_column: pyarrow.array(cells, kind), label_column: pyarrow.array(labels)})
+    if class_names is not None:
+        features = {
+            image_column: {"_type": "Image"},
+            label_column: {"_type": "ClassLabel", "names": list(class_names)},
+        }
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(table, file, row_group_size=row_group_size)
+    return file
+
+
+def write_folder(root: Path, classes: Mapping[str, Sequence[np.ndarray]]) -> Path:
+    """A folder of PNG files for each class."""
+    for name, images in classes.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number, pixels in enumerate(images):
+            (root / name / f"{number:03d}.png").write_bytes(encode(pixels))
+    return root
