@@ -33,7 +33,13 @@ GROUND = len(STOREYS) - 1
 CORE = {"torch", "numpy", "safetensors", "jaxtyping"}
 # rooms that the top package does not import; what they need beyond the core comes with an extra
 ROOMS_WITH_EXTRAS = {"cli", "training", "report", "data"}
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "pyarrow": "datasets"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "pyarrow": "datasets",
+    "huggingface_hub": "datasets",
+}
 
 
 def test_every_module_has_a_room() -> None:
