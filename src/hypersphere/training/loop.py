@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -106,15 +106,18 @@ class Trainer:
         found = load_checkpoint(self.folder, self.classifier, self.optimizer)
         self.progress = found or Progress()
         self.window = Window(self.progress.window)
-        with self._files(), Display(self.total_steps, step=self.progress.step, quiet=self.quiet) as self.display:
+        with self.open_files(), stop_signals() as stop_asked:
             if found is None:
                 self._evaluate()
-            with stop_signals() as stop_asked:
-                for images, labels in self._batches():
-                    self._advance(images, labels, due=self.progress.step + 1)
-                    if stop_asked():
-                        self._checkpoint()
-                        raise KeyboardInterrupt
+            self.advance_to_end(stop_asked)
+
+    def advance_to_end(self, stop_asked: Callable[[], bool] = lambda: False) -> None:
+        """Take all steps that are left; between two of them `stop_asked` may end it, with a checkpoint."""
+        for images, labels in self._batches():
+            self._advance(images, labels, due=self.progress.step + 1)
+            if stop_asked() and not self.finished:
+                self._checkpoint()
+                raise KeyboardInterrupt
 
     @property
     def finished(self) -> bool:
@@ -334,8 +337,8 @@ class Trainer:
                 self.board.add_scalar(f"energy/{layer}", measure["energy"], step)
 
     @contextlib.contextmanager
-    def _files(self) -> Iterator[None]:
-        """Metrics, open on the first process, and TensorBoard if asked for."""
+    def open_files(self) -> Iterator[None]:
+        """Metrics, open on the first process, TensorBoard if asked for, and the progress bar."""
         if self.accelerator.is_main_process:
             self.metrics = MetricsFile(self.folder / "metrics.jsonl", keep=self.progress.metrics_bytes)
             if self.config.training.tensorboard:
@@ -343,7 +346,8 @@ class Trainer:
 
                 self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.progress.step)
         try:
-            yield
+            with Display(self.total_steps, step=self.progress.step, quiet=self.quiet) as self.display:
+                yield
         finally:
             for open_file in (self.metrics, self.board):
                 if open_file is not None:
@@ -374,7 +378,7 @@ def make_energy(config: Config) -> HypersphericalEnergy | None:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Any]:
+def stop_signals() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C or SIGTERM into a question that the loop asks between two steps; the second is final."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
