@@ -44,7 +44,9 @@ def test_convolutions_start_from_he_normal() -> None:
         if isinstance(layer, nn.Conv2d):
             std = (2 / layer.weight[0].numel()) ** 0.5
             # the standard error of a standard deviation is std / sqrt(2 n); five of them
-            assert layer.weight.std().item() == pytest.approx(std, abs=5 * std / (2 * layer.weight.numel()) ** 0.5), name
+            assert layer.weight.std().item() == pytest.approx(std, abs=5 * std / (2 * layer.weight.numel()) ** 0.5), (
+                name
+            )
 
 
 def test_the_feature_layer_is_linear_as_published() -> None:

@@ -21,6 +21,8 @@ class DigitsCNN(nn.Module):
     Args:
         width: channels of the first pair, >= 1; the second has twice as many.
         feature_dim: number of features, >= 1; 3 is what one can look at.
+        feature_norm: whether each feature is brought to mean 0 and variance 1 over the batch (no learned scale or
+            shift), so that the classes lie around the origin from the start; without it short runs get stuck.
         image_shape: (channels, height, width) of the input, sides of 4 or more.
         operator: name in `OPERATORS` or anything that takes the arguments of `torch.nn.Conv2d`.
         device: where the parameters are made.
@@ -42,6 +44,7 @@ class DigitsCNN(nn.Module):
         width: int = 32,
         *,
         feature_dim: int = 3,
+        feature_norm: bool = True,
         image_shape: Sequence[int] = (1, 8, 8),
         operator: str | Operator = "conv",
         device: torch.device | str | None = None,
@@ -67,6 +70,7 @@ class DigitsCNN(nn.Module):
         self.block2 = nn.Sequential(convolved(width, 2 * width), convolved(2 * width, 2 * width), nn.MaxPool2d(2))
         flat = 2 * width * (height // 4) * (breadth // 4)
         self.feature = nn.Linear(flat, feature_dim, bias=False, device=device, dtype=dtype)
+        self.norm = nn.BatchNorm1d(feature_dim, affine=False, device=device, dtype=dtype) if feature_norm else None
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Features (N, D) of the images (N, C, H, W)."""
@@ -76,7 +80,7 @@ class DigitsCNN(nn.Module):
                 "Give image_shape when the model is built."
             )
         features: Tensor = self.feature(self.block2(self.block1(images)).flatten(1))
-        return features
+        return features if self.norm is None else self.norm(features)
 
     def extra_repr(self) -> str:
         """What the layers below do not show."""

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Model and head in one module: the loss with labels, logits without, predictions on the side."""
+
+from __future__ import annotations
+
+import torch
+
+from hypersphere.models import Classifier, build
+from hypersphere.nn import MarginHead
+
+
+def make() -> tuple[Classifier, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    classifier = Classifier(build("digits-cnn", width=2), MarginHead(3, 10, margin="normalized_softmax"))
+    return classifier.eval(), torch.randn(6, 1, 8, 8), torch.tensor([0, 1, 2, 9, 9, 3])
+
+
+def test_forward_is_head_of_model() -> None:
+    classifier, images, labels = make()
+    features = classifier.model(images)
+    assert torch.equal(classifier.features(images), features)
+    assert torch.equal(classifier(images), classifier.head(features))
+    assert torch.equal(classifier(images, labels), classifier.head(features, labels))
+
+
+def test_predictions_are_the_largest_inference_logits() -> None:
+    classifier, images, labels = make()
+    expected = classifier(images).argmax(1)
+    loss, predicted = classifier(images, labels, with_predictions=True)
+    assert torch.equal(predicted, expected)
+    assert torch.equal(loss, classifier(images, labels))
+    logits, predicted = classifier(images, with_predictions=True)
+    assert torch.equal(predicted, expected)
+    assert torch.equal(logits, classifier(images))
+
+
+def test_predictions_leave_the_gradient_alone() -> None:
+    classifier, images, labels = make()
+    parameters = list(classifier.parameters())
+    plain = torch.autograd.grad(classifier(images, labels), parameters)
+    beside = torch.autograd.grad(classifier(images, labels, with_predictions=True)[0], parameters)
+    assert all(torch.equal(a, b) for a, b in zip(plain, beside, strict=True))
+
+
+def test_compiled_equals_eager() -> None:
+    classifier, images, labels = make()
+    compiled = torch.compile(classifier, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images, labels), classifier(images, labels))
+
+
+def test_the_head_reads_bfloat16_features_in_float32() -> None:
+    classifier, images, labels = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = classifier(images, labels)
+        logits = classifier(images)
+    assert classifier.features(images).dtype == torch.float32
+    assert loss.dtype == logits.dtype == torch.float32
