@@ -29,6 +29,9 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
+    "recipes": Family("a whole run", "hypersphere.training.settings:recipe_lines", "hypersphere train RECIPE"),
+    "models": Family("how images become features", "hypersphere.models.table:MODELS", "--model.name"),
+    "datasets": Family("which images", "hypersphere.data.load:list_datasets", "--data.name"),
     "energies": Family("how strongly two neurons repel", "hypersphere.formulas.energies:ENERGIES", "--energy.power"),
     "distances": Family("how far apart two are", "hypersphere.formulas.energies:DISTANCES", "--energy.distance"),
     "margins": Family("how a head compares classes", "hypersphere.formulas.margins:MARGINS", "--head.margin"),

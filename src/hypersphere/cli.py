@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: MIT
+"""The command `hypersphere`: train, evaluate, report and list, with one line on stderr where something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from hypersphere import __version__
+from hypersphere.catalogue import FAMILIES, entries
+from hypersphere.checks import unknown_name
+
+__all__ = ["main"]
+
+PURPOSE = "Train small image classifiers on the hypersphere and see what their layers did."
+
+FIRST_STEPS = """\
+first steps:
+  hypersphere train digits                       train the demo, about half a minute
+  hypersphere list                               see recipes, models, data sets, energies and margins
+  hypersphere report runs/digits runs/digits-2   compare two runs on one page
+  hypersphere train --help                       read about every setting"""
+
+TRAIN_NOTES = """\
+examples:
+  hypersphere train digits
+  hypersphere train digits --training.epochs 5 --optimizer.rate 1e-3 --energy.hidden_weight 0
+  hypersphere train cifar100-cnn9-clean --data.name path/to/parquet --model.arguments.base_width 16
+  hypersphere train mine.yaml --data.name path/to/images --energy.include '[model.block1*, head]'
+  hypersphere train --resume --out runs/digits   go on where that run was stopped
+
+The run goes to a folder: config.yaml with every setting, metrics.jsonl, the trained model, and report.html. The same
+command with --resume goes on from its last checkpoint and ends as if nothing had happened. Every setting below has a flag
+of its own; an entry of a dictionary has one too (--model.arguments.NAME VALUE, --data.keep.CLASS 0.1)."""
+
+EVALUATE_NOTES = """\
+examples:
+  hypersphere evaluate runs/digits
+  hypersphere evaluate runs/digits --split train
+  hypersphere evaluate runs/cifar100-cnn9 --data.name path/to/parquet
+
+Images are prepared as they were in training. The result goes to evaluation/ of the run, for `hypersphere report`."""
+
+REPORT_NOTES = """\
+examples:
+  hypersphere report runs/digits                            writes runs/digits/report.html again
+  hypersphere report runs/digits runs/digits-2              writes comparison.html
+  hypersphere report runs/digits runs/digits-2 --out both.html
+
+The page is one file that opens in any browser, without a network."""
+
+LIST_NOTES = """\
+examples:
+  hypersphere list             everything
+  hypersphere list recipes     one family"""
+
+
+@dataclass
+class Arguments(argparse.Namespace):
+    """What was typed, in its types; each command reads its own."""
+
+    recipe: str | None = None
+    out: Path | None = None
+    resume: bool = False
+    quiet: bool = False
+    runs: list[Path] = field(default_factory=list)
+    split: str = "test"
+    family: str | None = None
+    settings: list[str] = field(default_factory=list)
+    command: Callable[[Arguments], int] | None = None
+    # where a stopped run can be taken up again
+    started: Path | None = None
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are errors like all others, and whose help can go on with text made when asked for."""
+
+    more_help: Callable[[], str] | None = None
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+    def format_help(self) -> str:
+        """The whole text of --help."""
+        return super().format_help() + (f"\n{self.more_help()}\n" if self.more_help else "")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: its words, or None for those of the process.
+
+    Returns:
+        The exit code: 0, or 2 after a mistake (told in words on stderr), or 130 after Ctrl-C. With HYPERSPHERE_DEBUG=1
+        in the environment errors are raised instead.
+    """
+    arguments = Arguments()
+    try:
+        _parse(list(sys.argv[1:] if argv is None else argv), arguments)
+        return arguments.command(arguments) if arguments.command else 0
+    except SystemExit as leaving:
+        # --help and --version have printed what they have to say
+        return int(leaving.code or 0)
+    except BrokenPipeError:
+        # the reader of a pipe has enough; what is left in the buffer must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        _explain(_stopped(arguments))
+        return 130
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        # a run that diverges is a RuntimeError of its own, every other one is a fault of ours
+        foreseen = not isinstance(error, RuntimeError) or type(error).__name__ == "Diverged"
+        if not foreseen or os.environ.get("HYPERSPHERE_DEBUG", "") not in ("", "0"):
+            raise
+        _explain(_sentence(error))
+        return 2
+
+
+def _train(arguments: Arguments) -> int:
+    from hypersphere.training.settings import make_config, read_config
+
+    if arguments.recipe is None:
+        if not arguments.resume or arguments.out is None:
+            raise ValueError(
+                "train: which recipe? `hypersphere list recipes` shows them; --resume --out DIR needs none."
+            )
+        recorded = arguments.out / "config.yaml"
+        if not recorded.exists():
+            raise FileNotFoundError(f"train: {arguments.out} holds no config.yaml, so there is no run to resume in it.")
+        config = make_config(None, arguments.settings, base=read_config(recorded))
+    else:
+        config = make_config(arguments.recipe, arguments.settings)
+    out = arguments.out or _run_folder(Path("runs") / (config.recipe or "run"), newest=arguments.resume)
+
+    from hypersphere.training.run import train
+
+    arguments.started = out
+    result = train(config, out, resume=arguments.resume, quiet=arguments.quiet)
+    already = " (it had finished before)" if result.already_finished else ""
+    print(f"{result.split} accuracy {result.accuracy:.4f} after {result.steps} steps, {result.seconds:.0f} s{already}")
+    print(f"run     {result.folder}")
+    print(f"report  {result.report if result.report else 'none'}")
+    return 0
+
+
+def _evaluate(arguments: Arguments) -> int:
+    from hypersphere.training.settings import make_config, read_config
+
+    (run,) = arguments.runs
+    recorded = run / "config.yaml"
+    if not recorded.exists():
+        raise FileNotFoundError(f"evaluate: {run} is no run: there is no config.yaml in it.")
+    foreign = [word for word in arguments.settings if word.startswith("--") and not word.startswith("--data.")]
+    if foreign:
+        raise ValueError(f"evaluate: only settings of data can change after training, got {', '.join(foreign)}.")
+    data = make_config(None, arguments.settings, base=read_config(recorded)).data if arguments.settings else None
+
+    from hypersphere.training.run import evaluate
+
+    found = evaluate(run, data=data, split=arguments.split)
+    print(
+        f"{found['split']} accuracy {found['accuracy']:.4f} on {found['num_samples']} images, loss {found['loss']:.4f}"
+    )
+    print(f"result  {run / 'evaluation' / 'classification.json'}")
+    return 0
+
+
+def _report(arguments: Arguments) -> int:
+    from hypersphere.report import write_comparison, write_report
+
+    missing = [str(run) for run in arguments.runs if not (run / "config.yaml").exists()]
+    if missing:
+        raise FileNotFoundError(f"report: not a run, there is no config.yaml in it: {', '.join(missing)}.")
+    if len(arguments.runs) == 1:
+        print(f"report  {write_report(arguments.runs[0], arguments.out)}")
+    else:
+        print(f"report  {write_comparison(arguments.runs, arguments.out or Path('comparison.html'))}")
+    return 0
+
+
+def _list(arguments: Arguments) -> int:
+    wanted = [arguments.family] if arguments.family else list(FAMILIES)
+    for number, family in enumerate(wanted):
+        lines = entries(family)
+        width = max(map(len, lines), default=0)
+        print(f"{'' if number == 0 else chr(10)}{family}: {FAMILIES[family].purpose} ({FAMILIES[family].chosen_by})")
+        for name, line in lines.items():
+            print(f"  {name:<{width}}  {line}")
+    return 0
+
+
+def _run_folder(first: Path, *, newest: bool) -> Path:
+    """`runs/digits`, or the next of `runs/digits-2`, `runs/digits-3`... that is free; `newest`: the last one taken."""
+    number, last, folder = 1, first, first
+    while folder.exists():
+        number, last, folder = number + 1, folder, first.with_name(f"{first.name}-{number + 1}")
+    return last if newest else folder
+
+
+def _parse(words: list[str], arguments: Arguments) -> None:
+    """Fill in `arguments`; flags of settings are kept as they are, for `make_config`."""
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise ValueError(unknown_name("command", words[0], list(COMMANDS)))
+    if words and words[0] in OWN_FLAGS:
+        words, arguments.settings = _divide(words, OWN_FLAGS[words[0]])
+    _parser().parse_args(words or ["--help"], arguments)
+
+
+def _divide(words: Sequence[str], own: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of the command itself, and its flags of settings with their values."""
+    command: list[str] = []
+    settings: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word.partition("=")[0] in own:
+            command.append(word)
+            continue
+        settings.append(word)
+        # -0.5 is a value, --flag is none
+        if "=" not in word and rest and not rest[0].startswith("--"):
+            settings.append(rest.pop(0))
+    return command, settings
+
+
+def _parser() -> Parser:
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    whole = Parser(prog="hypersphere", description=PURPOSE, epilog=FIRST_STEPS, **layout)
+    whole.add_argument("--version", action="version", version=f"hypersphere {__version__}")
+    commands = whole.add_subparsers(title="commands", required=True)
+    made = {}
+    for name, (run, purpose, notes) in COMMANDS.items():
+        made[name] = commands.add_parser(name, help=purpose, description=purpose, epilog=notes, **layout)
+        made[name].set_defaults(command=run)
+
+    train = made["train"]
+    train.usage = "hypersphere train RECIPE [--out DIR] [--resume] [--quiet] [--section.setting VALUE ...]"
+    train.more_help = _settings_help
+    train.add_argument("recipe", metavar="RECIPE", nargs="?", help="name of a recipe, or a YAML file like one")
+    train.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder of the run; otherwise runs/RECIPE, runs/RECIPE-2..."
+    )
+    train.add_argument("--resume", action="store_true", help="go on with the run in DIR from its last checkpoint")
+    train.add_argument("--quiet", action="store_true", help="show no progress")
+
+    evaluate = made["evaluate"]
+    evaluate.usage = "hypersphere evaluate RUN [--split SPLIT] [--data.name NAME] [--data.setting VALUE ...]"
+    evaluate.add_argument("runs", metavar="RUN", nargs=1, type=Path, help="folder of a trained run")
+    evaluate.add_argument("--split", choices=("train", "validation", "test"), default="test", help="otherwise test")
+    # read by make_config; named here so that the help shows it
+    evaluate.add_argument(
+        "--data.name", metavar="NAME", dest="data_name", help="other data: a name, a folder or a file"
+    )
+
+    report = made["report"]
+    report.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
+    report.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="where to write; otherwise report.html in the run, or comparison.html here",
+    )
+
+    made["list"].add_argument("family", metavar="FAMILY", nargs="?", help="one of " + ", ".join(FAMILIES))
+    return whole
+
+
+def _settings_help() -> str:
+    from hypersphere.training.settings import flags_help
+
+    return f"Every setting, with its type and the value it has when no recipe gives one:\n\n{flags_help()}"
+
+
+# what each command does, in a line and in examples
+COMMANDS: dict[str, tuple[Callable[[Arguments], int], str, str]] = {
+    "train": (_train, "Train a classifier by a recipe.", TRAIN_NOTES),
+    "evaluate": (_evaluate, "Measure a trained run on one split of its data, or of other data.", EVALUATE_NOTES),
+    "report": (_report, "Write the page of a run, or one page that compares several.", REPORT_NOTES),
+    "list": (_list, "Show everything that can be chosen by name.", LIST_NOTES),
+}
+# flags that are no settings, of the commands that take settings
+OWN_FLAGS = {"train": ("--out", "--resume", "--quiet", "--help"), "evaluate": ("--split", "--help")}
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; the system's own errors with their file, not their number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    return str(error) or type(error).__name__
+
+
+def _stopped(arguments: Arguments) -> str:
+    if arguments.started is None:
+        return "stopped."
+    return f"stopped; go on with: hypersphere train --resume --out {arguments.started}"
+
+
+def _explain(text: str) -> None:
+    print(f"hypersphere: {text}", file=sys.stderr)
