@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hypersphere.data import load
+
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -14,6 +16,7 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     import datasets
     import huggingface_hub
 
+    load._say_once.cache_clear()
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("HYPERSPHERE_CACHE", str(folder / "decoded"))
     monkeypatch.delenv("HYPERSPHERE_DATA", raising=False)

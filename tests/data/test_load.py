@@ -57,6 +57,7 @@ def test_a_folder_of_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert torch.bincount(test.labels).tolist() == [2, 1]
     assert everything(train).isdisjoint(everything(test))
     assert "pets has no test split: 3 of its 15 images stand in for one (data.split_seed=0), 12 remain" in caplog.text
+    assert len(caplog.records) == 1
 
 
 def test_a_csv_file(tmp_path: Path) -> None:

@@ -184,13 +184,9 @@ def _divide(config: DataConfig, split: str, stored: Collection[str], load: Calla
     if "test" not in stored:
         rest, held = hold_out(labels, TEST_SHARE, role="test", seed=config.split_seed)
         _check_some(held, train, "test split of a fifth of train")
-        logger.warning(
-            "%s has no test split: %d of its %d images stand in for one (data.split_seed=%d), %d remain to train with.",
-            train.name,
-            len(held),
-            len(labels),
-            config.split_seed,
-            len(rest),
+        _say_once(
+            f"{train.name} has no test split: {len(held)} of its {len(labels)} images stand in for one "
+            f"(data.split_seed={config.split_seed}), {len(rest)} remain to train with."
         )
         if split == "test":
             return train.subset(held)
@@ -205,6 +201,12 @@ def _divide(config: DataConfig, split: str, stored: Collection[str], load: Calla
         numbers = numbers[keep_fractions(labels[numbers], config.keep, train.class_names, seed=config.subsample_seed)]
         _check_some(numbers, train, "train split with data.keep")
     return train if len(numbers) == len(train) else train.subset(numbers)
+
+
+@functools.cache
+def _say_once(sentence: str) -> None:
+    """Log a warning, but not again for every split of the same set."""
+    logger.warning(sentence)
 
 
 def _check_some(numbers: np.ndarray, images: ImageSet, what: str) -> None:
