@@ -13,14 +13,12 @@ from hypersphere.data import load
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every cache in a folder of this test; returns that of decoded images."""
-    import datasets
     import huggingface_hub
 
     load._say_once.cache_clear()
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("HYPERSPHERE_CACHE", str(folder / "decoded"))
     monkeypatch.delenv("HYPERSPHERE_DATA", raising=False)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "arrow")
 
     def no_network(*args: object, **kwargs: object) -> str:
         raise AssertionError("a test asked the hub")

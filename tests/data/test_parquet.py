@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,15 @@ def test_files_that_disagree_are_told(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             ParquetSource("pets", {"train": [first, file]}).rows("train", on_disk=False)
+
+
+def test_a_new_version_is_read_even_if_its_time_is_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "train.parquet"
+    for seed, shape in ((0, (4, 4, 3)), (1, (5, 5, 3))):
+        write_parquet(file, noise(2, shape, seed=seed), [0, 1])
+        os.utime(file, ns=(0, 10**18))
+        rows = ParquetSource("pets", {"train": [file]}).rows("train", on_disk=True)
+        assert list(rows.encoded([0, 1])) == [encode(image) for image in noise(2, shape, seed=seed)]
 
 
 def test_a_full_disk_is_told_where_the_disk_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,8 @@ def load_images(config: DataConfig | str, *, split: str) -> ImageSet:
 
     Edge cases:
         Decoded images are kept in `cache_folder()` and read from there next time, unless a file of the set has changed
-        or `config.cache` is off. Images of a streamed set are checked only by a sample of 256.
+        or `config.cache` is off. Images of a streamed set are checked only by a sample of 256; its Parquet files are
+        unpacked into the same folder, about as large as they are, since reading them in any order needs that.
 
     Example:
         >>> load_images("digits", split="test")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from hypersphere.data.cache import cache_folder, fingerprint
 from hypersphere.data.columns import typed_columns
 from hypersphere.data.extras import needed_for
 from hypersphere.data.labels import class_names_of, class_numbers
@@ -55,7 +56,7 @@ class ParquetSource(Source):
         raise ValueError(f"{self.title}: the {split} split is empty, there are no rows in {some(self.files[split])}.")
 
     def rows(self, split: str, *, on_disk: bool) -> Rows:
-        """The rows of a split as a `datasets.Dataset`: in memory, or mapped from the Arrow cache of `datasets`."""
+        """The rows of a split as a `datasets.Dataset`: in memory, or mapped from disk."""
         with needed_for("reading Parquet files"):
             import datasets
             import pyarrow
@@ -119,12 +120,16 @@ class ParquetSource(Source):
 
 
 def _on_disk(files: Sequence[Path], columns: Sequence[str]) -> Any:
-    """All rows of the files as a memory-mapped `datasets.Dataset`, which `datasets` keeps in a cache of its own."""
+    """All rows of the files as a `datasets.Dataset` that is mapped from Arrow files in `cache_folder()`."""
     import datasets
 
     paths = [str(file) for file in files]
+    # `datasets` knows a file again by name and time alone; a folder of its own for each version rules mistakes out
+    folder = str(cache_folder() / f"arrow-{fingerprint(files)[:12]}")
     try:
-        return datasets.load_dataset("parquet", data_files=paths, columns=list(columns), split="train")
+        return datasets.load_dataset(
+            "parquet", data_files=paths, columns=list(columns), split="train", cache_dir=folder
+        )
     except (OSError, datasets.exceptions.DatasetGenerationError) as error:
         reason = one_line(error.__cause__ or error)
         raise OSError(f"{files[0]}: cannot be unpacked for access in any order ({reason}).") from error
