@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import nn
 
 from hypersphere.files import atomic_file
 
-__all__ = ["CHECKPOINT", "Progress", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "Progress", "generator_states", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = Path("state") / "checkpoint.pt"
 _FORMAT = 1
@@ -38,24 +39,42 @@ class Progress:
     window: dict[str, float] = field(default_factory=dict)
 
 
-def save_checkpoint(run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def generator_states() -> dict[str, Any]:
+    """Where the random generators of this process stand, in values that need no pickle of code."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(np.array(keys)), position, has_gauss, cached],
+        "python": random.getstate(),
+    }
+
+
+def save_checkpoint(
+    run: Path,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generators: Sequence[dict[str, Any]],
+) -> None:
     """Write `state/checkpoint.pt`; the one before stays whole until this one is.
+
+    Args:
+        run: the run folder.
+        progress: where the run stands.
+        model: its parameters and buffers are saved.
+        optimizer: likewise.
+        generators: the `generator_states` of each process.
 
     Raises:
         OSError: if it cannot be written, a full disk for one; the one before is then unharmed.
     """
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     content = {
         "format": _FORMAT,
         "progress": vars(progress),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": {
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "numpy": [name, torch.from_numpy(np.array(keys)), position, has_gauss, cached],
-            "python": random.getstate(),
-        },
+        "generators": list(generators),
     }
     path = run / CHECKPOINT
     path.parent.mkdir(exist_ok=True)
@@ -63,8 +82,14 @@ def save_checkpoint(run: Path, progress: Progress, model: nn.Module, optimizer: 
         torch.save(content, file)
 
 
-def load_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+def load_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, rank: int = 0) -> Progress | None:
     """Put `model`, `optimizer` and the random generators where the checkpoint of `run` left them.
+
+    Args:
+        run: the run folder.
+        model: receives parameters and buffers.
+        optimizer: receives its state.
+        rank: number of this process; with more processes than before, the new ones share generators with the old.
 
     Returns:
         Where the run stood, or None if it has no checkpoint yet.
@@ -84,7 +109,8 @@ def load_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
     except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path} cannot be resumed from: {reason}") from None
-    state = content["random"]
+    states = content["generators"]
+    state = states[rank % len(states)]
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])

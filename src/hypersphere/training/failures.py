@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["Diverged", "explain"]
+__all__ = ["Diverged", "explain", "first_not_finite", "first_spoiled_layer"]
 
 
 class Diverged(RuntimeError):  # noqa: N818 - a state of the run, not a mistake in the code
@@ -17,32 +17,40 @@ class Diverged(RuntimeError):  # noqa: N818 - a state of the run, not a mistake 
 
 
 def explain(
-    model: nn.Module, terms: Mapping[str, float], energies: Mapping[str, float], *, step: int, rate: float
+    model: nn.Module,
+    terms: Mapping[str, float],
+    energies: Mapping[str, float],
+    *,
+    layer: str | None = None,
+    step: int,
+    rate: float,
 ) -> str:
-    """One sentence that names the term, the layer, and what to try.
+    """Sentences that name the term, the layer, and what to try.
 
     Args:
         model: whose parameters are searched for the first that is not finite.
-        terms: each term of the loss.
+        terms: each term of the loss; none if it was not the loss that showed it.
         energies: the energy of each regularised layer.
+        layer: the first layer whose output was not finite, if that is known.
         step: at which it happened.
         rate: the learning rate then.
     """
-    broken = next((name for name, value in terms.items() if not math.isfinite(value)), "loss")
-    where = ""
-    layer = next((name for name, value in energies.items() if not math.isfinite(value)), None)
-    if layer is not None:
-        where = f" in layer {layer!r}"
-    found = first_not_finite(model)
-    if found is not None:
-        cause = f"parameter {found!r} is the first that is not finite"
-    elif broken == "objective":
-        cause = "all parameters are finite, so it arose between the images and the loss"
+    broken = next((name for name, value in terms.items() if not math.isfinite(value)), None)
+    parameter = first_not_finite(model)
+    spoiled = next((name for name, value in energies.items() if not math.isfinite(value)), None)
+    if broken is None:
+        what = "the last step made a weight infinite or not a number"
+    else:
+        where = f" of layer {spoiled!r}" if broken == "energy" and spoiled is not None else ""
+        what = f"the {broken} term{where} is {terms[broken]}"
+    if parameter is not None:
+        cause = f"the first parameter that is not finite is {parameter!r}"
+    elif broken == "objective" and layer is not None:
+        cause = f"all parameters are finite, the output of layer {layer!r} is the first that is not"
     else:
         cause = "all parameters are finite"
-    value = terms.get(broken, math.nan)
     return (
-        f"training diverged at step {step}: the {broken} term{where} is {value} ({cause}; learning rate {rate:g}). "
+        f"training diverged at step {step}: {what} ({cause}; learning rate {rate:g}). "
         "Lower optimizer.rate, set training.clip, or lengthen schedule.warmup."
     )
 
@@ -51,3 +59,25 @@ def first_not_finite(model: nn.Module) -> str | None:
     """Name of the first parameter or buffer with a value that is not finite, or None."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
     return next((name for name, tensor in tensors if not bool(torch.isfinite(tensor).all())), None)
+
+
+@torch.no_grad()
+def first_spoiled_layer(model: nn.Module, images: Tensor) -> str | None:
+    """Name of the first layer without layers of its own whose output for `images` is not finite, or None."""
+    spoiled: list[str] = []
+
+    def look(name: str, output: object) -> None:
+        if not spoiled and isinstance(output, Tensor) and not bool(torch.isfinite(output).all()):
+            spoiled.append(name)
+
+    leaves = [(name, layer) for name, layer in model.named_modules() if not any(layer.children())]
+    hooks = [
+        layer.register_forward_hook(lambda _module, _inputs, output, name=name: look(name, output))
+        for name, layer in leaves
+    ]
+    try:
+        model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return spoiled[0] if spoiled else None

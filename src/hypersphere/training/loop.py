@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from hypersphere.analysis.layers import measure_layers
@@ -24,12 +23,19 @@ from hypersphere.data import ImageSet, augment, normalize_pixels
 from hypersphere.evaluation import classify
 from hypersphere.models import Classifier
 from hypersphere.regularizers import HypersphericalEnergy
-from hypersphere.training.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
-from hypersphere.training.failures import Diverged, explain, first_not_finite
+from hypersphere.training.checkpoint import (
+    CHECKPOINT,
+    Progress,
+    generator_states,
+    load_checkpoint,
+    save_checkpoint,
+)
+from hypersphere.training.failures import Diverged, explain, first_not_finite, first_spoiled_layer
 from hypersphere.training.metrics import MetricsFile, Window
 from hypersphere.training.optimizer import make_optimizer
 from hypersphere.training.progress import Display
 from hypersphere.training.schedules import rate_factor
+from hypersphere.training.stopping import stop_signals
 
 __all__ = ["Trainer"]
 
@@ -74,6 +80,11 @@ class Trainer:
                 f"training.batch_size is {settings.batch_size}, but the train split of {train.name} has only "
                 f"{len(train)} images. Set training.batch_size to that or less."
             )
+        if settings.batch_size < accelerator.num_processes:
+            raise ValueError(
+                f"training.batch_size is {settings.batch_size}, fewer than the {accelerator.num_processes} processes "
+                "that share each batch. Set training.batch_size to that or more."
+            )
         self.total_steps = settings.steps or max(1, round(settings.epochs * self.steps_per_epoch))
         self.evaluate_interval = max(1, round(settings.evaluate_every * self.steps_per_epoch))
         if settings.channels_last:
@@ -91,7 +102,8 @@ class Trainer:
         self.window = Window()
         self.metrics: MetricsFile | None = None
         self.board: Any = None
-        self._seconds, self._rate = 0.0, 0.0
+        self._rate = 0.0
+        self._since = time.perf_counter()
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -101,9 +113,9 @@ class Trainer:
         Raises:
             Diverged: when the loss is no longer finite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
-            OSError: when the disk is full; the last checkpoint is then unharmed.
+            OSError: when a file cannot be written, on a full disk for one; the last checkpoint is then unharmed.
         """
-        found = load_checkpoint(self.folder, self.classifier, self.optimizer)
+        found = load_checkpoint(self.folder, self.classifier, self.optimizer, rank=self.accelerator.process_index)
         self.progress = found or Progress()
         self.window = Window(self.progress.window)
         with self.open_files(), stop_signals() as stop_asked:
@@ -115,7 +127,7 @@ class Trainer:
         """Take all steps that are left; between two of them `stop_asked` may end it, with a checkpoint."""
         for images, labels in self._batches():
             self._advance(images, labels, due=self.progress.step + 1)
-            if stop_asked() and not self.finished:
+            if self._all_stop(stop_asked) and not self.finished:
                 self._checkpoint()
                 raise KeyboardInterrupt
 
@@ -127,12 +139,10 @@ class Trainer:
     def _advance(self, images: Tensor, labels: Tensor, *, due: int) -> None:
         """One step and whatever falls due after it."""
         settings = self.config.training
-        started = time.perf_counter()
         self._step(images, labels)
         self.progress.step = due
-        elapsed = time.perf_counter() - started
-        self.progress.seconds += elapsed
-        self._seconds += elapsed
+        # the time of its batch included, that of what falls due left out
+        self.window.add(seconds=self._lap())
         self.display.advance(due)
         last = due == self.total_steps
         if due % settings.log_every == 0 or last:
@@ -141,6 +151,22 @@ class Trainer:
             self._evaluate()
         if due % settings.checkpoint_every == 0 or last:
             self._checkpoint()
+        self._lap()
+
+    def _lap(self) -> float:
+        """Seconds since the last call, added to those of the run."""
+        now = time.perf_counter()
+        elapsed, self._since = now - self._since, now
+        self.progress.seconds += elapsed
+        return elapsed
+
+    def _all_stop(self, asked: Callable[[], bool]) -> bool:
+        """Whether to stop here; several processes agree on a step, or one would wait for the others for ever."""
+        if self.accelerator.num_processes == 1:
+            return asked()
+        if self.progress.step % self.config.training.log_every:
+            return False
+        return bool(self._mean_over_processes(torch.tensor(float(asked()))) > 0)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's share of each batch from the current step on, augmented; a function of seed and step alone."""
@@ -186,39 +212,38 @@ class Trainer:
         # each process averages over its own images and DDP over processes: shares of unequal size are weighed here
         share = self.accelerator.num_processes / settings.batch_size
         parts = list(zip(images.chunk(settings.accumulate), labels.chunk(settings.accumulate), strict=True))
-        objective, right = torch.zeros((), device=self.accelerator.device), 0
-        energy: Tensor | None = None
+        sums = torch.zeros(3, device=self.accelerator.device)
         for number, (part, part_labels) in enumerate(parts, start=1):
             last = number == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
                 pixels, targets = self._to_device(part, part_labels)
-                loss, predictions = self.wrapped(pixels, targets, with_predictions=True)
+                with self._autocast():
+                    loss, predictions = self.wrapped(pixels, targets, with_predictions=True)
                 total = loss * (len(part) * share)
-                objective += total.detach()
-                right += int((predictions == targets).sum())
+                sums[0] += total.detach()
+                sums[1] += (predictions == targets).sum()
                 if last and self.energy is not None:
                     # depends on the weights alone, so it counts once for each step, however the batch is divided
                     energy = self.energy(self.classifier)
+                    sums[2] += energy.detach()
                     total = total + energy
                 self.accelerator.backward(total)
-        self._stop_if_broken(objective, energy, rate)
+        # the one place of a step that waits for the device
+        objective, right, energy_sum = sums.tolist()
+        if not math.isfinite(objective + energy_sum):
+            self._stop_because_broken({"objective": objective, "energy": energy_sum}, pixels, rate)
         if settings.clip is not None:
             self.accelerator.clip_grad_norm_(self.classifier.parameters(), settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.window.add(steps=1.0, images=float(len(images)), right=float(right), objective=float(objective))
-        if energy is not None:
-            self.window.add(energy=float(energy.detach()))
+        self.window.add(steps=1.0, images=float(len(images)), right=right, objective=objective, energy=energy_sum)
         self._rate = rate
 
-    def _stop_if_broken(self, objective: Tensor, energy: Tensor | None, rate: float) -> None:
+    def _stop_because_broken(self, terms: dict[str, float], pixels: Tensor, rate: float) -> NoReturn:
         """Raise before the optimiser spoils weights that are still good."""
-        terms = {"objective": float(objective)}
-        if energy is not None:
-            terms["energy"] = float(energy.detach())
-        if all(math.isfinite(value) for value in terms.values()):
-            return
-        message = explain(self.classifier, terms, self._energies(), step=self.progress.step + 1, rate=rate)
+        with self._autocast():
+            layer = first_spoiled_layer(self.classifier, pixels)
+        message = explain(self.classifier, terms, self._energies(), layer=layer, step=self.progress.step + 1, rate=rate)
         raise Diverged(f"{message} {self._where_the_last_checkpoint_is()}")
 
     # -- what falls due -------------------------------------------------------------------------------------------
@@ -233,7 +258,8 @@ class Trainer:
             objective = torch.tensor([terms["objective"]], dtype=torch.float64)
             terms["objective"] = float(self._mean_over_processes(objective))
             counts = self._mean_over_processes(counts) * self.accelerator.num_processes
-        speed = float(counts[1]) / self._seconds if self._seconds else 0.0
+        seconds = self.window.sums["seconds"]
+        speed = float(counts[1]) / seconds if seconds else 0.0
         loss = sum(terms.values())
         self._write(
             {
@@ -251,11 +277,9 @@ class Trainer:
         )
         self.display.measured(speed, loss)
         self.window.clear()
-        self._seconds = 0.0
 
     def _evaluate(self) -> None:
         """Accuracy on held-out images and the spread of every layer's neurons, as one line of metrics."""
-        started = time.perf_counter()
         self.wrapped.eval()
         batches = self.held_out.batches(512)
         result = classify(self.forward, batches)
@@ -263,7 +287,7 @@ class Trainer:
         layers = measure_layers(
             self.classifier, power=monitor.power, distance=monitor.distance, half_space=monitor.half_space
         )
-        self.progress.seconds += time.perf_counter() - started
+        self._lap()
         epoch = self.progress.step / self.steps_per_epoch
         self._write(
             {
@@ -284,16 +308,17 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         """Save where the run stands, unless a weight is no longer finite."""
-        broken = first_not_finite(self.classifier)
-        if broken is not None:
-            terms = {"objective": math.nan}
-            message = explain(self.classifier, terms, {}, step=self.progress.step, rate=self._rate)
+        if first_not_finite(self.classifier) is not None:
+            message = explain(self.classifier, {}, {}, step=self.progress.step, rate=self._rate)
             raise Diverged(f"{message} {self._where_the_last_checkpoint_is()}")
+        self._lap()
+        states = gather_object([generator_states()])
         if self.metrics is not None:
-            self.progress.metrics_bytes = self.metrics.size()
-        self.progress.window = dict(self.window.sums)
-        if self.accelerator.is_main_process:
-            save_checkpoint(self.folder, self.progress, self.classifier, self.optimizer)
+            with self._writing(self.metrics.path):
+                self.progress.metrics_bytes = self.metrics.size()
+            self.progress.window = dict(self.window.sums)
+            with self._writing(self.folder / CHECKPOINT):
+                save_checkpoint(self.folder, self.progress, self.classifier, self.optimizer, states)
         self.accelerator.wait_for_everyone()
 
     # -- small parts ----------------------------------------------------------------------------------------------
@@ -301,7 +326,7 @@ class Trainer:
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features, logits and loss of uint8 images in evaluation mode, in the precision of training."""
         pixels, targets = self._to_device(images, labels)
-        with self.accelerator.autocast():
+        with self._autocast():
             features = self.classifier.features(pixels)
             logits = self.classifier.head(features)
             loss = self.classifier.head(features, targets)
@@ -313,6 +338,11 @@ class Trainer:
         if self.config.training.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return pixels, labels.to(device, non_blocking=True)
+
+    def _autocast(self) -> torch.autocast:
+        """Matrix products and convolutions in the precision of the run."""
+        wanted = self.config.training.precision == "bfloat16"
+        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=wanted)
 
     def _energies(self) -> dict[str, float]:
         """Unweighted energy of each regularised layer."""
@@ -327,7 +357,8 @@ class Trainer:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.metrics is not None:
-            self.metrics.write(line)
+            with self._writing(self.metrics.path):
+                self.metrics.write(line)
         if self.board is not None:
             step = line["step"]
             for name in ("loss", "accuracy", "rate"):
@@ -346,12 +377,25 @@ class Trainer:
 
                 self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.progress.step)
         try:
+            self._since = time.perf_counter()
             with Display(self.total_steps, step=self.progress.step, quiet=self.quiet) as self.display:
                 yield
         finally:
             for open_file in (self.metrics, self.board):
                 if open_file is not None:
                     open_file.close()
+
+    @contextlib.contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        """Say which file could not be written, what is safe, and what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"training stopped at step {self.progress.step}: {path} could not be written "
+                f"({error.strerror or error}). {self._where_the_last_checkpoint_is()} Make room, then go on with "
+                "--resume."
+            ) from error
 
     def _where_the_last_checkpoint_is(self) -> str:
         path = self.folder / CHECKPOINT
@@ -375,24 +419,3 @@ def make_energy(config: Config) -> HypersphericalEnergy | None:
         include=energy.include,
         exclude=energy.exclude,
     )
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a question that the loop asks between two steps; the second is final."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def remember(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -21,6 +21,7 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, *, keep: int = 0) -> None:
+        self.path = path
         self._file = open(path, "a+b")  # noqa: SIM115 - it stays open as long as the run
         self._file.truncate(keep)
 
