@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""Minimum hyperspherical energy (MHE) as a regulariser for any model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hypersphere.checks import check_range
+from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
+from hypersphere.functional.energy import stacked_energy
+from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, find_neurons
+
+__all__ = ["HypersphericalEnergy"]
+
+logger = logging.getLogger(__name__)
+
+
+class HypersphericalEnergy(nn.Module):
+    r"""Weighted sum over layers of the mean pair energy of their neurons, to be added to a loss.
+
+    .. math::
+        R = \lambda_h \sum_{l\ \text{hidden}} E(W_l) + \lambda_o\, E(W_{\text{out}})
+
+    with E of `hyperspherical_energy`. Layers are summed, not averaged, as published.
+
+    Args:
+        power: exponent s >= 0 of the kernel; 0 is the logarithm of the distance, so that the loss of the released
+            code, which takes the squared distance there, is twice this one.
+        distance: "euclidean" or "angular".
+        half_space: spread lines instead of directions in hidden layers.
+        hidden_weight: lambda_h >= 0; 0 leaves the hidden layers out.
+        output_weight: lambda_o >= 0; 0 leaves the output layer out.
+        output_half_space: half space in the output layer too; the published programs never do.
+        eps: added inside the square root of the norms, >= 0; the released code has 1e-4.
+        angle_offset: added to every angle, in units of pi; the released code has 1e-4 for "angular".
+        kernel: a kernel object in place of `power`.
+        include: patterns of layer names; none means all.
+        exclude: patterns of layer names to leave out.
+        embeddings: whether embedding tables count.
+        output: name of the output layer, where it is not found by itself; see `find_neurons`.
+        impl: see `hyperspherical_energy`.
+
+    Shape:
+        energy(model, *more) -> scalar, float32 or wider. `more` are modules outside the model, such as its head.
+
+    Raises:
+        ValueError: for an option out of range, a pattern that matches nothing, or a model in which no layer is left
+            to regularise (says why for each).
+
+    Edge cases:
+        Layers with fewer than two neurons (one in half space), frozen and shared weights are skipped; `skipped` says
+        why, and the log says so once. The value depends on the weights alone: with gradient accumulation, add it once
+        for each optimiser step; under DDP each process adds it whole, and averaging gradients leaves it as it is.
+
+    Source:
+        liu2018mhe, eq. 4; weights of the released code: hidden 1, output 10 (angular with power > 0: 0.1 and 1).
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+        >>> energy = HypersphericalEnergy(power=2.0, output_weight=0.1)
+        >>> loss = model(torch.randn(4, 8)).square().mean() + energy(model)
+        >>> list(energy.terms(model))
+        ['0', '2']
+    """
+
+    def __init__(
+        self,
+        power: float = 0.0,
+        distance: str = "euclidean",
+        half_space: bool = False,
+        hidden_weight: float = 1.0,
+        output_weight: float = 1.0,
+        *,
+        output_half_space: bool = False,
+        eps: float = 0.0,
+        angle_offset: float = 0.0,
+        kernel: PairKernel | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        embeddings: bool = False,
+        output: str | None = None,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        check_range("HypersphericalEnergy", "hidden_weight", hidden_weight, low=0.0)
+        check_range("HypersphericalEnergy", "output_weight", output_weight, low=0.0)
+        check_range("HypersphericalEnergy", "eps", eps, low=0.0)
+        PairPotential(Riesz(power) if kernel is None else kernel, distance, angle_offset)
+        self.power = power
+        self.distance = distance
+        self.half_space = half_space
+        self.hidden_weight = hidden_weight
+        self.output_weight = output_weight
+        self.output_half_space = output_half_space
+        self.eps = eps
+        self.angle_offset = angle_offset
+        self.kernel = kernel
+        self.include = tuple(include)
+        self.exclude = tuple(exclude)
+        self.embeddings = embeddings
+        self.output = output
+        self.impl = impl
+        self._told = False
+
+    def forward(self, model: nn.Module, *more: nn.Module) -> Tensor:
+        """The regulariser of a model, a scalar to add to its loss."""
+        found = self._find(model, *more)
+        energies = self._energies(found.layers)
+        weights = [self.output_weight if layer.is_output else self.hidden_weight for layer in found.layers]
+        return torch.stack([weight * energy for weight, energy in zip(weights, energies, strict=True)]).sum()
+
+    def terms(self, model: nn.Module, *more: nn.Module) -> dict[str, Tensor]:
+        """Name of each regularised layer -> its mean pair energy, unweighted."""
+        layers = self._find(model, *more).layers
+        return dict(zip([layer.name for layer in layers], self._energies(layers), strict=True))
+
+    def skipped(self, model: nn.Module, *more: nn.Module) -> dict[str, str]:
+        """Name of each layer that is left out -> why."""
+        return self._select(model, *more).skipped
+
+    def extra_repr(self) -> str:
+        """The energy and its weights."""
+        what = f"power={self.power:g}" if self.kernel is None else f"kernel={self.kernel!r}"
+        space = f"half_space={self.half_space}, output_half_space={self.output_half_space}"
+        return (
+            f"{what}, distance={self.distance!r}, {space}, hidden_weight={self.hidden_weight:g}, "
+            f"output_weight={self.output_weight:g}, eps={self.eps:g}"
+        )
+
+    def _find(self, model: nn.Module, *more: nn.Module) -> NeuronLayers:
+        """The layers to regularise, at least one."""
+        found = self._select(model, *more)
+        if not found.layers:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped.items())
+            raise ValueError(
+                f"HypersphericalEnergy: no layer of {type(model).__name__} is left to regularise"
+                f" ({reasons or 'it has no layer with neurons'})."
+            )
+        if found.skipped and not self._told and not torch.compiler.is_compiling():
+            self._told = True
+            reasons = "; ".join(f"{name} ({reason})" for name, reason in found.skipped.items())
+            logger.info("HypersphericalEnergy leaves out %s", reasons)
+        return found
+
+    def _select(self, model: nn.Module, *more: nn.Module) -> NeuronLayers:
+        """Every layer with neurons, sorted into those to regularise and those not."""
+        found = find_neurons(
+            model,
+            *more,
+            include=self.include,
+            exclude=self.exclude,
+            embeddings=self.embeddings,
+            output=self.output,
+            trainable_only=True,
+        )
+        layers = []
+        for layer in found.layers:
+            reason = self._reason_not(layer)
+            if reason is None:
+                layers.append(layer)
+            else:
+                found.skipped[layer.name] = reason
+        return NeuronLayers(layers, found.skipped)
+
+    def _reason_not(self, layer: NeuronLayer) -> str | None:
+        """Why a layer with neurons is left out, or None."""
+        weight, name = (
+            (self.output_weight, "output_weight") if layer.is_output else (self.hidden_weight, "hidden_weight")
+        )
+        if weight == 0:
+            return f"{name} is 0"
+        num_neurons = layer.weight.shape[-2]
+        smallest = 1 if self._in_half_space(layer) else 2
+        if num_neurons < smallest:
+            where = " in each group" if layer.weight.ndim == 3 else ""
+            return f"{num_neurons} neuron{where} is too few, an energy needs {smallest}"
+        return None
+
+    def _in_half_space(self, layer: NeuronLayer) -> bool:
+        return self.output_half_space if layer.is_output else self.half_space
+
+    def _energies(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
+        """Mean pair energy of each layer; layers of one shape are computed together, in few launches."""
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for number, layer in enumerate(layers):
+            weight = layer.weight
+            key = (*weight.shape, weight.dtype, weight.device, self._in_half_space(layer))
+            alike.setdefault(key, []).append(number)
+        energies: list[Tensor | None] = [None] * len(layers)
+        for numbers in alike.values():
+            groups = [layers[number].weight for number in numbers]
+            stack = torch.stack(groups).flatten(0, -3) if len(groups) > 1 or groups[0].ndim > 2 else groups[0][None]
+            values = stacked_energy(
+                stack,
+                power=self.power,
+                distance=self.distance,
+                half_space=self._in_half_space(layers[numbers[0]]),
+                eps=self.eps,
+                angle_offset=self.angle_offset,
+                kernel=self.kernel,
+                impl=self.impl,
+            )
+            # a grouped layer has as many energies as groups; its own is their mean
+            for number, value in zip(numbers, values.view(len(numbers), -1).mean(dim=1).unbind(), strict=True):
+                energies[number] = value
+        return [energy for energy in energies if energy is not None]

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What the neurons of a layer are: one row for each, by the type of the layer.
+
+========================================  ==========================================================================
+layer                                     neurons
+========================================  ==========================================================================
+Linear, MarginHead                        rows of the weight: one for each output unit or class
+Conv1d, Conv2d, Conv3d                    one for each output channel: its filter, flattened
+transposed convolutions                   one for each OUTPUT channel: what it adds to the map, over all inputs
+grouped convolutions                      as above within each group, since only those filters see the same channels
+MultiheadAttention                        rows of the query, key and value projections, three parts; `out_proj` is a
+                                          Linear of its own
+Embedding                                 one for each entry, on request only
+========================================  ==========================================================================
+
+Biases and normalisation layers have none. Subclasses are found by themselves, parametrised and weight-normed layers
+give the weight they compute with. For a layer type of your own, register a rule::
+
+    @neurons.register
+    def _(layer: MyLayer) -> dict[str, Tensor]:
+        return {"": layer.kernel.flatten(1)}
+"""
+
+from __future__ import annotations
+
+import functools
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from hypersphere.nn import MarginHead
+
+__all__ = ["neurons"]
+
+
+@functools.singledispatch
+def neurons(layer: nn.Module) -> dict[str, Tensor]:
+    """The neurons that a layer owns itself, those of its submodules left out.
+
+    Args:
+        layer: any module.
+
+    Returns:
+        Part of the layer ("" where it has only one) -> rows (K, D), or (G, K, D) for G groups whose neurons see
+        different inputs. Empty for modules without neurons. Gradients flow to the layer's parameters.
+
+    Example:
+        >>> {part: tuple(rows.shape) for part, rows in neurons(nn.Conv2d(4, 6, 3, groups=2)).items()}
+        {'': (2, 3, 18)}
+    """
+    return {}
+
+
+@neurons.register(nn.Linear)
+@neurons.register(nn.Embedding)
+@neurons.register(MarginHead)
+def _(layer: nn.Module) -> dict[str, Tensor]:
+    return {"": _weight(layer)}
+
+
+@neurons.register(_ConvNd)
+def _(layer: _ConvNd) -> dict[str, Tensor]:
+    weight = _weight(layer)
+    if layer.groups == 1:
+        return {"": weight.flatten(1)}
+    return {"": weight.unflatten(0, (layer.groups, -1)).flatten(2)}
+
+
+@neurons.register(_ConvTransposeNd)
+def _(layer: _ConvTransposeNd) -> dict[str, Tensor]:
+    # (inputs, outputs / G, ...) with the inputs of a group side by side -> (G, outputs / G, inputs / G, ...)
+    weight = _weight(layer).unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(2)
+    return {"": weight[0] if layer.groups == 1 else weight}
+
+
+@neurons.register(nn.MultiheadAttention)
+def _(layer: nn.MultiheadAttention) -> dict[str, Tensor]:
+    if layer.in_proj_weight is not None:
+        return dict(zip(("query", "key", "value"), layer.in_proj_weight.chunk(3), strict=True))
+    return {"query": layer.q_proj_weight, "key": layer.k_proj_weight, "value": layer.v_proj_weight}
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that the next forward will use, where a hook of the older normalisations would compute it."""
+    for hook in layer._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm) and hook.name == "weight":
+            weight: Tensor = hook.compute_weight(layer)
+            return weight
+        if isinstance(hook, SpectralNorm) and hook.name == "weight":
+            # the spectral norm divides by one number, which no direction depends on
+            original = layer.weight_orig
+            assert isinstance(original, Tensor)
+            return original
+    found = layer.weight
+    assert isinstance(found, Tensor)
+    return found
