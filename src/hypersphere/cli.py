@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hypersphere import __version__
 from hypersphere.catalogue import FAMILIES, entries
@@ -35,8 +35,8 @@ examples:
   hypersphere train --resume --out runs/digits   go on where that run was stopped
 
 The run goes to a folder: config.yaml with every setting, metrics.jsonl, the trained model, and report.html. The same
-command with --resume goes on from its last checkpoint and ends as if nothing had happened. Every setting below has a flag
-of its own; an entry of a dictionary has one too (--model.arguments.NAME VALUE, --data.keep.CLASS 0.1)."""
+command with --resume goes on from its last checkpoint and ends as if nothing had happened. Every setting below has a
+flag of its own; so has an entry of a dictionary: --model.arguments.base_width 16, --data.keep.cat 0.1."""
 
 EVALUATE_NOTES = """\
 examples:
@@ -232,7 +232,7 @@ def _divide(words: Sequence[str], own: Sequence[str]) -> tuple[list[str], list[s
 
 
 def _parser() -> Parser:
-    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    layout: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     whole = Parser(prog="hypersphere", description=PURPOSE, epilog=FIRST_STEPS, **layout)
     whole.add_argument("--version", action="version", version=f"hypersphere {__version__}")
     commands = whole.add_subparsers(title="commands", required=True)
@@ -274,7 +274,7 @@ def _parser() -> Parser:
 
 
 def _settings_help() -> str:
-    from hypersphere.training.settings import flags_help
+    from hypersphere.training.flags import flags_help
 
     return f"Every setting, with its type and the value it has when no recipe gives one:\n\n{flags_help()}"
 
