@@ -7,7 +7,7 @@ import functools
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypersphere.checks import nearest
@@ -107,7 +107,13 @@ def unknown_key(key: str, *, flags: bool = False) -> str:
     """
     dashes = "--" if flags else ""
     guess = _meant(key)
-    advice = f"did you mean '{dashes}{guess}'?" if guess else f"the sections are {', '.join(sections())}."
+    section = key.split(".")[0]
+    if guess:
+        advice = f"did you mean '{dashes}{guess}'?"
+    elif section in sections():
+        advice = f"{section} has {', '.join(field.name for field in fields(sections()[section]))}."
+    else:
+        advice = f"the sections are {', '.join(sections())}."
     return f"unknown {'flag' if flags else 'key'} '{dashes}{key}': {advice}"
 
 
@@ -127,8 +133,6 @@ def _meant(key: str) -> str | None:
     for name in names:
         endings.setdefault(name.split(".")[-1], []).append(name)
     last = key.split(".")[-1]
-    if last not in endings and right:
-        return right
     near = nearest(last, endings) if last not in endings else last
     return nearest(key, endings[near]) or endings[near][0] if near else None
 

@@ -217,7 +217,7 @@ def _given_leaves(given: Mapping[str, Any], wrong: list[str], prefix: str = "") 
             found += _given_leaves(value, wrong, f"{key}.")
         elif value is not None:
             wrong.append(
-                f"{key}: expected settings such as {next(iter(fields(sections()[key]))).name!r}, got {value!r:.60}."
+                f"{key}: expected settings such as '{key}.{fields(sections()[key])[0].name}', got {value!r:.60}."
             )
     return found
 
