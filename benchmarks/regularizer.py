@@ -34,6 +34,7 @@ class Step:
         self.labels = torch.randint(0, 100, (batch_size,))
 
     def __call__(self) -> None:
+        """Forward, backward, update."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = self.classifier(self.images, self.labels)
         if self.energy is not None:

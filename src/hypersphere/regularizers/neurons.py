@@ -77,7 +77,7 @@ def _(layer: _ConvTransposeNd) -> dict[str, Tensor]:
 
 @neurons.register(nn.MultiheadAttention)
 def _(layer: nn.MultiheadAttention) -> dict[str, Tensor]:
-    if layer.in_proj_weight is not None:
+    if layer._qkv_same_embed_dim:
         return dict(zip(("query", "key", "value"), layer.in_proj_weight.chunk(3), strict=True))
     return {"query": layer.q_proj_weight, "key": layer.k_proj_weight, "value": layer.v_proj_weight}
 
