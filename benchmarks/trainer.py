@@ -63,7 +63,7 @@ def trainer_loop(data: TensorImages, base_width: int) -> float:
             held_out,
             "test",
             make_classifier(base_width),
-            make_accelerator(config),
+            make_accelerator(),
             quiet=True,
         )
         with trainer.open_files():

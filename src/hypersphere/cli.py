@@ -165,11 +165,11 @@ def _evaluate(arguments: Arguments) -> int:
 
     from hypersphere.training.run import evaluate
 
-    found = evaluate(run, data=data, split=arguments.split)
+    found, written = evaluate(run, data=data, split=arguments.split)
     print(
         f"{found['split']} accuracy {found['accuracy']:.4f} on {found['num_samples']} images, loss {found['loss']:.4f}"
     )
-    print(f"result  {run / 'evaluation' / 'classification.json'}")
+    print(f"result  {written}")
     return 0
 
 

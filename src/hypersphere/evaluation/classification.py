@@ -99,8 +99,9 @@ def write_classification(
     class_vectors: Tensor,
     split: str,
     step: int | None = None,
+    stem: str = "classification",
 ) -> dict[str, object]:
-    """Write `evaluation/classification.json` and `.npz` into a run folder; the older ones are replaced.
+    """Write `evaluation/<stem>.json` and `.npz` into a run folder; the older ones are replaced.
 
     Args:
         run: the run folder.
@@ -109,6 +110,7 @@ def write_classification(
         class_vectors: (C, D), weights of the head.
         split: which images were evaluated.
         step: of the training at which the weights were taken, or None.
+        stem: of the two files; a report reads "classification".
 
     Returns:
         The content of the JSON file.
@@ -140,8 +142,8 @@ def write_classification(
         arrays["features"] = result.features
     folder = run / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "classification.npz", _archive(arrays))
-    write_atomically(folder / "classification.json", json.dumps(summary, indent=2) + "\n")
+    write_atomically(folder / f"{stem}.npz", _archive(arrays))
+    write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -27,7 +28,7 @@ def describe_environment(device: torch.device, *, seed: int, num_processes: int)
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
@@ -38,11 +39,23 @@ def describe_environment(device: torch.device, *, seed: int, num_processes: int)
     }
 
 
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec({"pillow": "PIL"}.get(name, name)) is not None
+
+
 def _commit() -> str | None:
-    """Commit of the source tree that runs, or None outside a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """Commit of the source that runs, with `-dirty` where files differ from it; None if it lies in no repository."""
+    # an installed package may lie inside somebody else's repository: only tracked files have this commit
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(*words: str) -> str | None:
+    """What git says of the folder of this file, or None if it is not there or refuses."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return found.stdout.strip() if found.returncode == 0 else None

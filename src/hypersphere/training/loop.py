@@ -37,7 +37,7 @@ from hypersphere.training.progress import Display
 from hypersphere.training.schedules import rate_factor
 from hypersphere.training.stopping import stop_signals
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "autocast"]
 
 
 class Trainer:
@@ -217,7 +217,7 @@ class Trainer:
             last = number == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
                 pixels, targets = self._to_device(part, part_labels)
-                with self._autocast():
+                with autocast(self.config, self.accelerator.device):
                     loss, predictions = self.wrapped(pixels, targets, with_predictions=True)
                 total = loss * (len(part) * share)
                 sums[0] += total.detach()
@@ -241,7 +241,7 @@ class Trainer:
 
     def _stop_because_broken(self, terms: dict[str, float], pixels: Tensor, rate: float) -> NoReturn:
         """Raise before the optimiser spoils weights that are still good."""
-        with self._autocast():
+        with autocast(self.config, self.accelerator.device):
             layer = first_spoiled_layer(self.classifier, pixels)
         message = explain(self.classifier, terms, self._energies(), layer=layer, step=self.progress.step + 1, rate=rate)
         raise Diverged(f"{message} {self._where_the_last_checkpoint_is()}")
@@ -326,7 +326,7 @@ class Trainer:
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features, logits and loss of uint8 images in evaluation mode, in the precision of training."""
         pixels, targets = self._to_device(images, labels)
-        with self._autocast():
+        with autocast(self.config, self.accelerator.device):
             features = self.classifier.features(pixels)
             logits = self.classifier.head(features)
             loss = self.classifier.head(features, targets)
@@ -338,11 +338,6 @@ class Trainer:
         if self.config.training.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return pixels, labels.to(device, non_blocking=True)
-
-    def _autocast(self) -> torch.autocast:
-        """Matrix products and convolutions in the precision of the run."""
-        wanted = self.config.training.precision == "bfloat16"
-        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=wanted)
 
     def _energies(self) -> dict[str, float]:
         """Unweighted energy of each regularised layer."""
@@ -400,6 +395,11 @@ class Trainer:
     def _where_the_last_checkpoint_is(self) -> str:
         path = self.folder / CHECKPOINT
         return f"The last good checkpoint is {path}." if path.is_file() else "There is no checkpoint from before."
+
+
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    """Matrix products and convolutions in the precision of a run."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.training.precision == "bfloat16")
 
 
 def make_energy(config: Config) -> HypersphericalEnergy | None:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -18,8 +22,9 @@ from hypersphere.evaluation import classify, write_classification
 from hypersphere.files import write_atomically
 from hypersphere.models import build_classifier, load_classifier, save_classifier
 from hypersphere.training.environment import describe_environment
-from hypersphere.training.loop import Trainer
-from hypersphere.training.settings import differences, read_config, save_config
+from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
+from hypersphere.training.loop import Trainer, autocast
+from hypersphere.training.settings import read_config, save_config
 
 __all__ = ["RunResult", "evaluate", "train"]
 
@@ -61,44 +66,72 @@ def train(config: Config, out: Path, *, resume: bool = False, quiet: bool = Fals
     Raises:
         FileExistsError: if `out` holds something and `resume` is not given.
         FileNotFoundError: if `resume` is given and `out` is no run folder.
+        BlockingIOError: if another process is training in `out`.
         ValueError: if a setting is wrong, or differs from those of the run to resume.
         Diverged: if the loss is no longer finite.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
         OSError: if a file cannot be read or written.
 
     Edge cases:
-        Nothing is written before all data is read and the model is built.
+        Nothing is written before all data is read and the model is built. Started by torchrun or `accelerate launch`,
+        all processes call it alike; the first one writes.
     """
-    _check_folder(config, out, resume)
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
-    accelerator = make_accelerator(config)
-    images = load_images(config.data, split="train")
-    test = load_images(config.data, split="test")
-    held_out, split = (
-        (load_images(config.data, split="validation"), "validation") if config.data.validation else (test, "test")
-    )
+    accelerator = make_accelerator()
+    if accelerator.is_main_process:
+        check_folder(config, out, resume=resume)
+    # the first process decodes, the others find its result in the cache
+    with accelerator.main_process_first():
+        images = load_images(config.data, split="train")
+        test = load_images(config.data, split="test")
+        held_out, split = (
+            (load_images(config.data, split="validation"), "validation") if config.data.validation else (test, "test")
+        )
     _check_sets(images, test)
-    torch.manual_seed(config.training.seed)
+    seed_everything(config.training.seed)
     spec = make_spec(config, images)
     classifier = build_classifier(spec)
+    if accelerator.num_processes > 1:
+        # the same weights everywhere, but dropout of its own for each share of a batch
+        seed_everything(config.training.seed, accelerator.process_index)
     trainer = Trainer(config, out, images, held_out, split, classifier, accelerator, quiet=quiet)
-    if accelerator.is_main_process and not resume:
-        out.mkdir(parents=True, exist_ok=True)
-        save_config(config, out / "config.yaml")
-        environment = describe_environment(
-            accelerator.device, seed=config.training.seed, num_processes=accelerator.num_processes
-        )
-        write_atomically(out / "environment.json", json.dumps(environment, indent=2) + "\n")
-    accelerator.wait_for_everyone()
-    trainer.fit()
-    return _finish(trainer, spec, test, resume)
+    with _begun(config, out, accelerator):
+        trainer.fit()
+        return _finish(trainer, spec, test, resume)
 
 
-def make_accelerator(config: Config) -> Accelerator:
-    """Devices and processes as the environment gives them, precision as the config says."""
-    mixed = {"float32": "no", "bfloat16": "bf16"}[config.training.precision]
-    return Accelerator(mixed_precision=mixed, cpu=not torch.accelerator.is_available())
+@contextlib.contextmanager
+def _begun(config: Config, out: Path, accelerator: Accelerator) -> Iterator[None]:
+    """The folder with its first files, held against other processes."""
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with claimed(out):
+        if not (out / CONFIG_FILE).is_file():
+            save_config(config, out / CONFIG_FILE)
+        if not (out / "environment.json").is_file():
+            environment = describe_environment(
+                accelerator.device, seed=config.training.seed, num_processes=accelerator.num_processes
+            )
+            write_atomically(out / "environment.json", json.dumps(environment, indent=2) + "\n")
+        accelerator.wait_for_everyone()
+        yield
+
+
+def make_accelerator() -> Accelerator:
+    """Devices and processes as the environment gives them; precision is the trainer's own affair."""
+    return Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
+
+
+def seed_everything(*seeds: int) -> None:
+    """Set the random generators of Python, NumPy and PyTorch from one or more numbers >= 0."""
+    derived = [int(word) for word in np.random.SeedSequence(seeds).generate_state(3)] if len(seeds) > 1 else seeds * 3
+    random.seed(derived[0])
+    np.random.seed(derived[1] % 2**32)
+    torch.manual_seed(derived[2])
 
 
 def make_spec(config: Config, images: ImageSet) -> dict[str, Any]:
@@ -120,19 +153,6 @@ def make_spec(config: Config, images: ImageSet) -> dict[str, Any]:
             "std": config.data.std,
         },
     }
-
-
-def _check_folder(config: Config, out: Path, resume: bool) -> None:
-    """Refuse to write over a run, and to go on with another run's settings."""
-    if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise FileExistsError(f"{out} exists already. Give another --out, or --resume to go on with that run.")
-        return
-    if not (out / "config.yaml").is_file():
-        raise FileNotFoundError(f"{out} is no run folder to resume: it has no config.yaml.")
-    changed = differences(read_config(out / "config.yaml"), config)
-    if changed:
-        raise ValueError(f"cannot resume {out} with other settings: {'; '.join(changed)}.")
 
 
 def _check_sets(train: ImageSet, test: ImageSet) -> None:
@@ -181,41 +201,76 @@ def _write_report(run: Path) -> Path | None:
         from hypersphere.report import write_report
 
         return write_report(run)
-    except (ImportError, OSError, ValueError) as error:
-        logger.warning("no report was written for %s: %s", run, error)
+    except Exception as error:
+        logger.warning("no report was written for %s: %s", run, error or type(error).__name__)
         return None
 
 
-def evaluate(folder: Path, *, data: DataConfig | None = None, split: str = "test") -> dict[str, Any]:
+def evaluate(folder: Path, *, data: DataConfig | None = None, split: str = "test") -> tuple[dict[str, Any], Path]:
     """Evaluate the trained classifier of a run folder, and write the result into it.
 
     Args:
         folder: a finished run.
-        data: other images than the run's own; they must have as many classes and the same shape.
+        data: other images than the run's own, of the same classes and the same shape.
         split: which of them.
 
     Returns:
-        The content of `evaluation/classification.json`.
+        The content of the JSON file that was written, and its path: `evaluation/classification.json` for the run's own
+        test images, with data and split in its name for others, so that the last word on the run stays.
 
     Raises:
         FileNotFoundError: if the folder holds no trained model.
         ValueError: if the images do not fit the model.
     """
     classifier, spec = load_classifier(folder)
-    config = read_config(folder / "config.yaml")
+    config = read_config(folder / CONFIG_FILE)
     images = load_images(data or config.data, split=split)
     expected = spec["data"]
-    if images.num_classes != len(expected["class_names"]) or list(images.image_shape) != expected["image_shape"]:
-        raise ValueError(
-            f"{images.name} has {images.num_classes} classes of images {tuple(images.image_shape)}, but the model in "
-            f"{folder} was trained on {len(expected['class_names'])} classes of {tuple(expected['image_shape'])}."
-        )
+    _check_fit(images, expected, folder)
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    assert device is not None
+    classifier.to(device)
 
     def forward(pixels: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        features = classifier.features(normalize_pixels(pixels, expected["mean"], expected["std"]))
-        return features, classifier.head(features), classifier.head(features, labels)
+        with autocast(config, device):
+            features = classifier.features(normalize_pixels(pixels.to(device), expected["mean"], expected["std"]))
+            return features, classifier.head(features), classifier.head(features, labels.to(device))
 
-    result = classify(forward, images.batches(512), keep_features=True)
-    return write_classification(
-        folder, result, class_names=images.class_names, class_vectors=classifier.class_vectors, split=split
+    own = split == "test" and data in (None, config.data)
+    stem = "classification" if own else f"classification-{images.name}-{split}"
+    summary = write_classification(
+        folder,
+        classify(forward, images.batches(512), keep_features=True),
+        class_names=images.class_names,
+        class_vectors=classifier.class_vectors,
+        split=split,
+        step=_trained_steps(folder),
+        stem=stem,
     )
+    return summary, folder / "evaluation" / f"{stem}.json"
+
+
+def _check_fit(images: ImageSet, expected: dict[str, Any], folder: Path) -> None:
+    """Raise ValueError unless the images have the shape and the classes that the model was trained on."""
+    if list(images.image_shape) != expected["image_shape"]:
+        raise ValueError(
+            f"{images.name} holds images of shape {tuple(images.image_shape)}, the model in {folder} was trained on "
+            f"{tuple(expected['image_shape'])}."
+        )
+    known = expected["class_names"]
+    if images.class_names != known:
+        pairs = zip([*images.class_names, None], [*known, None], strict=False)
+        here, there = next(pair for pair in pairs if pair[0] != pair[1])
+        raise ValueError(
+            f"{images.name} has {images.num_classes} classes, the model in {folder} was trained on {len(known)}; the "
+            f"first difference is {here!r} here, {there!r} there."
+        )
+
+
+def _trained_steps(folder: Path) -> int | None:
+    """Steps behind the weights of a finished run, as its last evaluation says."""
+    path = folder / "evaluation" / "classification.json"
+    if not path.is_file():
+        return None
+    step = json.loads(path.read_text()).get("step")
+    return int(step) if isinstance(step, int) else None
