@@ -41,7 +41,7 @@ class HypersphericalEnergy(nn.Module):
         include: patterns of layer names; none means all.
         exclude: patterns of layer names to leave out.
         embeddings: whether embedding tables count.
-        output: name of the output layer, where it is not found by itself; see `find_neurons`.
+        output: name of the output layer, where it is not found by itself; () for none; see `find_neurons`.
         impl: see `hyperspherical_energy`.
 
     Shape:
@@ -83,7 +83,7 @@ class HypersphericalEnergy(nn.Module):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         embeddings: bool = False,
-        output: str | None = None,
+        output: str | Sequence[str] | None = None,
         impl: str = "auto",
     ) -> None:
         super().__init__()
@@ -100,8 +100,8 @@ class HypersphericalEnergy(nn.Module):
         self.eps = eps
         self.angle_offset = angle_offset
         self.kernel = kernel
-        self.include = tuple(include)
-        self.exclude = tuple(exclude)
+        self.include = (include,) if isinstance(include, str) else tuple(include)
+        self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         self.embeddings = embeddings
         self.output = output
         self.impl = impl

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import UninitializedParameter
 
 from hypersphere.checks import nearest, problems
-from hypersphere.nn import MarginHead
-from hypersphere.regularizers.neurons import neurons
+from hypersphere.regularizers.neurons import has_neurons, is_head, neurons
 
 __all__ = ["NeuronLayer", "NeuronLayers", "find_neurons"]
 
@@ -20,6 +20,7 @@ __all__ = ["NeuronLayer", "NeuronLayers", "find_neurons"]
 _WRAPPERS = {
     "DistributedDataParallel": "module",
     "DataParallel": "module",
+    "AveragedModel": "module",
     "OptimizedModule": "_orig_mod",
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
@@ -60,7 +61,7 @@ def find_neurons(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     embeddings: bool = False,
-    output: str | None = None,
+    output: str | Sequence[str] | None = None,
     trainable_only: bool = False,
 ) -> NeuronLayers:
     """The neurons of every layer of one or more models.
@@ -68,81 +69,95 @@ def find_neurons(
     Args:
         model: any module; DDP, DataParallel, FSDP and compiled wrappers are looked through.
         more: further modules, such as a head that lies outside the model; their names begin with their class.
-        include: patterns (`*`, `?`, `[abc]`) of layer names; none means all.
+        include: patterns (`*`, `?`, `[abc]`; `*` crosses dots) of layer names; none means all.
         exclude: patterns of layer names to leave out.
         embeddings: whether embedding tables count.
-        output: name of the output layer. Otherwise it is every `MarginHead`; else what `get_classifier()` or
-            `get_output_embeddings()` of the model gives; else its last `Linear`, if it has one.
-        trainable_only: leave layers out whose weights are frozen.
+        output: name or pattern of the output layer, or several; () for a model without one. None finds it: every head
+            (`margin_logits` and `weight`, as `nn.MarginHead` has); else what `get_classifier()` or
+            `get_output_embeddings()` of a model gives; else the last `Linear`, the projections inside attention aside.
+            Where the last `Linear` makes features instead of classes, say so here.
+        trainable_only: leave layers out whose weights are all frozen.
 
     Returns:
-        Layers in the order of the modules. A weight that several layers share is counted once, where it is met first.
+        Layers in the order of the modules, with their weights as they are now, under autograd. A weight that several
+        layers share is counted once: in the output layer if that is one of them, else where it is met first.
 
     Raises:
-        ValueError: if a pattern or `output` matches no layer, or a lazy layer has not seen a batch yet.
+        TypeError: if something else than a module is given.
+        ValueError: if a pattern matches no layer, or a layer that is not left out has no weight yet (a lazy one before
+            its first batch) or only a shard of it.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 3))
         >>> [(layer.name, tuple(layer.weight.shape), layer.is_output) for layer in find_neurons(model).layers]
         [('0', (4, 9), False), ('2', (3, 16), True)]
     """
-    owners = [
-        (name, module)
-        for name, module in _named_modules((model, *more))
-        if neurons.dispatch(type(module)) is not neurons.dispatch(object)
-        and (embeddings or not isinstance(module, nn.Embedding))
-    ]
-    is_output = _output_test(model, owners, output)
-    found, seen = NeuronLayers(), set()
+    for root in (model, *more):
+        if not isinstance(root, nn.Module):
+            raise TypeError(f"find_neurons: expected modules (torch.nn.Module), got a {type(root).__name__}.")
+    modules = list(_named_modules((model, *more)))
+    owners = [(name, module) for name, module in modules if has_neurons(module)]
+    include, exclude, output = _patterns(include), _patterns(exclude), None if output is None else _patterns(output)
+    outputs = _output_layers((model, *more), owners, output)
     names: list[str] = []
+    counted: dict[tuple[object, ...], NeuronLayer] = {}
+    skipped = {name: reason for name, module in modules if (reason := _no_rule(module))}
     for owner, module in owners:
         keys = _parameters_of(module)
-        if any(isinstance(parameter, UninitializedParameter) for parameter in keys.values()):
-            raise ValueError(f"layer {owner!r} is lazy and has no weight yet. Run one batch through the model first.")
-        key = frozenset(map(id, keys.values()))
+        names.append(owner)
+        reason = _not_read(owner, module, keys, exclude, embeddings, trainable_only)
+        if reason:
+            skipped[owner] = reason
+            continue
         for part, weight in neurons(module).items():
             name = f"{owner}.{part}" if part else owner
             names.append(name)
-            reason = None
-            if (key, part) in seen:
-                reason = "shares its weight with a layer that is counted already"
-            elif trainable_only and not any(parameter.requires_grad for parameter in keys.values()):
-                reason = "its weight is frozen"
-            elif weight.shape[-1] < 2:
-                reason = "its neurons are single numbers, which have no direction"
-            else:
-                reason = _left_out(name, include, exclude)
-            seen.add((key, part))
-            if reason is None:
-                found.layers.append(NeuronLayer(name, weight, is_output(owner, module)))
-            else:
-                found.skipped[name] = reason
-    problems("find_neurons", [*_unmatched("include", include, names), *_unmatched("exclude", exclude, names)])
-    return found
+            reason = _left_out(name, owner, include, exclude) or _no_directions(name, weight)
+            if reason:
+                skipped[name] = reason
+                continue
+            layer = NeuronLayer(name, weight, id(module) in outputs)
+            # a layer without parameters of its own, such as a quantised one, shares nothing
+            key = (frozenset(map(id, keys.values())) or name, part)
+            first = counted.setdefault(key, layer)
+            if layer.is_output and not first.is_output:
+                counted[key], layer, first = layer, first, layer
+            if first is not layer:
+                skipped[layer.name] = f"shares its weight with {first.name!r}"
+    found = [*_unmatched("include", include, names), *_unmatched("exclude", exclude, names)]
+    problems("find_neurons", found)
+    return NeuronLayers(list(counted.values()), skipped)
 
 
 def _named_modules(roots: Sequence[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
-    """Every module once, with its name in the unwrapped model."""
+    """Every module once, with its name in the unwrapped model; no name twice."""
     visited: set[int] = set()
+    taken: set[str] = set()
     for number, root in enumerate(roots):
-        root = _unwrap(root)
-        yield from _walk(root, "" if number == 0 else type(root).__name__, visited)
+        kind = type(_unwrap(root)).__name__
+        for path, module in _walk(root, "" if number == 0 else kind, visited):
+            name, count = path or kind, 2
+            while name in taken:
+                name, count = f"{path or kind} ({count})", count + 1
+            taken.add(name)
+            yield name, module
 
 
-def _walk(module: nn.Module, prefix: str, visited: set[int]) -> Iterator[tuple[str, nn.Module]]:
+def _walk(module: nn.Module, path: str, visited: set[int]) -> Iterator[tuple[str, nn.Module]]:
     module = _unwrap(module)
     if id(module) in visited:
         return
     visited.add(id(module))
-    yield prefix or type(module).__name__, module
+    yield path, module
     for name, child in module.named_children():
+        # what computes a weight is no layer
         if name != "parametrizations":
-            yield from _walk(child, f"{prefix}.{name}" if prefix else name, visited)
+            yield from _walk(child, f"{path}.{name}" if path else name, visited)
 
 
 def _unwrap(module: nn.Module) -> nn.Module:
-    while type(module).__name__ in _WRAPPERS:
-        module = getattr(module, _WRAPPERS[type(module).__name__])
+    while held := next((_WRAPPERS[kind.__name__] for kind in type(module).__mro__ if kind.__name__ in _WRAPPERS), None):
+        module = getattr(module, held)
     return module
 
 
@@ -155,34 +170,95 @@ def _parameters_of(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in own.items() if "bias" not in name}
 
 
-def _output_test(
-    model: nn.Module, owners: Sequence[tuple[str, nn.Module]], output: str | None
-) -> Callable[[str, nn.Module], bool]:
-    """Tells whether a layer is the output layer."""
+def _output_layers(
+    roots: Sequence[nn.Module], owners: Sequence[tuple[str, nn.Module]], output: tuple[str, ...] | None
+) -> set[int]:
+    """Identities of the output layers."""
     if output is not None:
-        known = [name for name, _ in owners]
-        if output not in known:
-            guess = nearest(output, known)
-            hint = f" (did you mean {guess!r}?)" if guess else ""
-            raise ValueError(f"find_neurons: output={output!r} is no layer with neurons{hint}.")
-        return lambda name, module: name == output
-    if any(isinstance(module, MarginHead) for _, module in owners):
-        return lambda name, module: isinstance(module, MarginHead)
+        problems("find_neurons", _unmatched("output", output, [name for name, _ in owners]))
+        return {id(module) for name, module in owners if _matching(output, name)}
+    if heads := {id(module) for _, module in owners if is_head(module)}:
+        return heads
     for method in ("get_classifier", "get_output_embeddings"):
-        given = getattr(_unwrap(model), method, None)
-        classifier = given() if callable(given) else None
-        if any(module is classifier for _, module in owners):
-            return lambda name, module: module is classifier
-    linear = [module for _, module in owners if isinstance(module, nn.Linear)]
-    return lambda name, module: bool(linear) and module is linear[-1]
+        given = [found() for root in roots if callable(found := getattr(_unwrap(root), method, None))]
+        # a distilled model gives two
+        several = [part for item in given for part in (item if isinstance(item, tuple | list) else (item,))]
+        inside = {id(part) for item in several if isinstance(item, nn.Module) for part in item.modules()}
+        if classifiers := inside & {id(module) for _, module in owners}:
+            return classifiers
+    linear = [
+        id(module)
+        for _, module in owners
+        if isinstance(module, nn.Linear) and not isinstance(module, NonDynamicallyQuantizableLinear)
+    ]
+    return set(linear[-1:])
 
 
-def _left_out(name: str, include: Sequence[str], exclude: Sequence[str]) -> str | None:
-    """Why patterns leave a layer out, or None."""
-    if include and not any(fnmatch.fnmatchcase(name, pattern) for pattern in include):
+def _no_rule(module: nn.Module) -> str | None:
+    """Why a module of an unknown type is left out that has matrices of its own, or None for all others."""
+    if has_neurons(module):
+        return None
+    matrices = [
+        name
+        for name, parameter in module.named_parameters(recurse=False)
+        if not isinstance(parameter, UninitializedParameter) and parameter.squeeze().ndim >= 2
+    ]
+    if not matrices:
+        return None
+    return f"no rule says what the neurons of a {type(module).__name__} are ({', '.join(matrices)})"
+
+
+def _not_read(
+    owner: str,
+    module: nn.Module,
+    keys: dict[str, nn.Parameter],
+    exclude: Sequence[str],
+    embeddings: bool,
+    trainable_only: bool,
+) -> str | None:
+    """Why the weights of a layer are not even asked for, or None."""
+    if hit := _matching(exclude, owner):
+        return f"matches {hit[0]!r} of exclude"
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag) and not embeddings:
+        return "is an embedding table, which counts on request only"
+    if trainable_only and not any(parameter.requires_grad for parameter in keys.values()):
+        return "its weight is frozen"
+    if any(isinstance(parameter, UninitializedParameter) for parameter in keys.values()):
+        raise ValueError(
+            f"find_neurons: layer {owner!r} is lazy and has no weight yet. Run one batch through the model first."
+        )
+    return None
+
+
+def _no_directions(name: str, weight: Tensor) -> str | None:
+    """Why the neurons of a layer have no angles between them, or None."""
+    if weight.ndim not in (2, 3) or weight.numel() == 0:
+        raise ValueError(
+            f"find_neurons: expected the neurons of layer {name!r} as (K, D) or (G, K, D), got {tuple(weight.shape)}. "
+            "If its weight is sharded over processes, gather it first."
+        )
+    if not weight.is_floating_point():
+        return f"its weight is of dtype {weight.dtype}"
+    if weight.shape[-1] < 2:
+        return "its neurons are single numbers, which have no direction"
+    return None
+
+
+def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
+    """A single pattern may come without its brackets."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _matching(patterns: Sequence[str], *names: str) -> list[str]:
+    return [pattern for pattern in patterns if any(fnmatch.fnmatchcase(name, pattern) for name in names)]
+
+
+def _left_out(name: str, owner: str, include: Sequence[str], exclude: Sequence[str]) -> str | None:
+    """Why patterns leave a part of a layer out, or None."""
+    if include and not _matching(include, name, owner):
         return "matches no pattern of include"
-    pattern = next((pattern for pattern in exclude if fnmatch.fnmatchcase(name, pattern)), None)
-    return None if pattern is None else f"matches {pattern!r} of exclude"
+    hit = _matching(exclude, name)
+    return f"matches {hit[0]!r} of exclude" if hit else None
 
 
 def _unmatched(argument: str, patterns: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -4,21 +4,23 @@
 ========================================  ==========================================================================
 layer                                     neurons
 ========================================  ==========================================================================
-Linear, MarginHead                        rows of the weight: one for each output unit or class
+Linear                                    rows of the weight: one for each output unit
+a head: has `margin_logits`, `weight`     rows of the weight: one for each class
 Conv1d, Conv2d, Conv3d                    one for each output channel: its filter, flattened
 transposed convolutions                   one for each OUTPUT channel: what it adds to the map, over all inputs
 grouped convolutions                      as above within each group, since only those filters see the same channels
 MultiheadAttention                        rows of the query, key and value projections, three parts; `out_proj` is a
                                           Linear of its own
-Embedding                                 one for each entry, on request only
+Embedding, EmbeddingBag                   one for each entry, on request only
 ========================================  ==========================================================================
 
-Biases and normalisation layers have none. Subclasses are found by themselves, parametrised and weight-normed layers
-give the weight they compute with. For a layer type of your own, register a rule::
+Biases and normalisation layers have none. Subclasses follow the rule of their nearest parent. Parametrised, pruned and
+weight-normed layers give the weight they compute with, so that gradients reach what is trained. For a layer type of
+your own, or one that keeps its weight transposed, register a rule::
 
-    @neurons.register
+    @neurons.register(MyLayer)
     def _(layer: MyLayer) -> dict[str, Tensor]:
-        return {"": layer.kernel.flatten(1)}
+        return {"": layer.kernel.T}
 """
 
 from __future__ import annotations
@@ -27,12 +29,11 @@ import functools
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from hypersphere.nn import MarginHead
-
-__all__ = ["neurons"]
+__all__ = ["has_neurons", "is_head", "neurons"]
 
 
 @functools.singledispatch
@@ -50,12 +51,22 @@ def neurons(layer: nn.Module) -> dict[str, Tensor]:
         >>> {part: tuple(rows.shape) for part, rows in neurons(nn.Conv2d(4, 6, 3, groups=2)).items()}
         {'': (2, 3, 18)}
     """
-    return {}
+    return {"": _weight(layer)} if is_head(layer) else {}
+
+
+def is_head(layer: nn.Module) -> bool:
+    """Whether a module is a classification head: it has `margin_logits` and a `weight`, as `nn.MarginHead` has."""
+    return hasattr(type(layer), "margin_logits") and hasattr(layer, "weight")
+
+
+def has_neurons(layer: nn.Module) -> bool:
+    """Whether a rule knows this type of layer; no weight is read for the answer."""
+    return is_head(layer) or neurons.dispatch(type(layer)) is not neurons.dispatch(object)
 
 
 @neurons.register(nn.Linear)
 @neurons.register(nn.Embedding)
-@neurons.register(MarginHead)
+@neurons.register(nn.EmbeddingBag)
 def _(layer: nn.Module) -> dict[str, Tensor]:
     return {"": _weight(layer)}
 
@@ -83,11 +94,14 @@ def _(layer: nn.MultiheadAttention) -> dict[str, Tensor]:
 
 
 def _weight(layer: nn.Module) -> Tensor:
-    """The weight that the next forward will use, where a hook of the older normalisations would compute it."""
+    """The weight that the next forward pass will use, where an older hook would compute it only then."""
     for hook in layer._forward_pre_hooks.values():
         if isinstance(hook, WeightNorm) and hook.name == "weight":
-            weight: Tensor = hook.compute_weight(layer)
-            return weight
+            normed: Tensor = hook.compute_weight(layer)
+            return normed
+        if isinstance(hook, BasePruningMethod) and hook._tensor_name == "weight":
+            pruned: Tensor = hook.apply_mask(layer)
+            return pruned
         if isinstance(hook, SpectralNorm) and hook.name == "weight":
             # the spectral norm divides by one number, which no direction depends on
             original = layer.weight_orig
