@@ -66,12 +66,23 @@ BIBLIOGRAPHY = (Path(__file__).parent / "references.bib").read_text()
 KEYS = re.compile(rf"(?<!`)\b(?:{'|'.join(re.findall(r'^@[a-z]+{([a-z0-9]+),', BIBLIOGRAPHY, re.MULTILINE))})\b")
 
 
-def link_citations(app: Sphinx, what: str, name: str, item: object, options: Any, lines: list[str]) -> None:
-    """Turn the bibliography keys that docstrings name into links."""
-    lines[:] = [KEYS.sub(r":cite:t:`\g<0>`", line) for line in lines]
+def read_as_text(app: Sphinx, what: str, name: str, item: object, options: Any, lines: list[str]) -> None:
+    """Docstrings are written to be read as they are: norms |w| stay, and bibliography keys become links."""
+    literal: int | None = None
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if literal is not None and line.strip() and indent <= literal:
+            literal = None
+        if literal is None and not line.lstrip().startswith((">>>", "...")):
+            # only what stands outside `code`
+            parts = re.split(r"(`[^`]*`)", line)
+            parts[::2] = [re.sub(r"(?<!\\)\||(?<![\\*\w])\*(?=\w)", r"\\\g<0>", part) for part in parts[::2]]
+            lines[number] = KEYS.sub(r":cite:t:`\g<0>`", "".join(parts))
+        if literal is None and line.rstrip().endswith("::"):
+            literal = indent
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_directive("catalogue", Catalogue)
-    app.connect("autodoc-process-docstring", link_citations)
+    app.connect("autodoc-process-docstring", read_as_text)

@@ -20,14 +20,15 @@ STOREYS: list[set[str]] = [
     {"analysis"},
     {"evaluation"},
     {"data"},
-    {"nn", "regularizers"},
+    {"regularizers"},
+    {"nn"},
     {"functional"},
     {"kernels"},
     {"formulas"},
-    {"config", "checks", "catalogue"},
+    {"config", "checks", "catalogue", "files"},
 ]
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
-# one room of three files
+# one room of a few files
 GROUND = len(STOREYS) - 1
 
 CORE = {"torch", "numpy", "safetensors", "jaxtyping"}

@@ -62,7 +62,7 @@ print(*sorted({{name.split(".")[0] for name in set(sys.modules) - before}}))
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     # nothing heavy comes along: what torch itself loads late, and this package
-    foreign = set(run.stdout.split()) - {"hypersphere"} - sys.stdlib_module_names
+    foreign = set(run.stdout.split()) - {"hypersphere", "torch"} - sys.stdlib_module_names
     assert not {name for name in foreign if not name.startswith("_")}, f"import hypersphere also imports {foreign}"
 
 

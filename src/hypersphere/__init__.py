@@ -3,6 +3,8 @@
 
 __version__ = "0.1.0"
 
-from hypersphere import functional
+from hypersphere import functional, models, nn, regularizers
+from hypersphere.analysis import thomson
+from hypersphere.formulas import margins
 
-__all__ = ["__version__", "functional"]
+__all__ = ["__version__", "functional", "margins", "models", "nn", "regularizers", "thomson"]

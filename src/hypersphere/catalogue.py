@@ -62,11 +62,11 @@ def entries(family: str) -> dict[str, str]:
 
 
 def _line(entry: object) -> str:
-    """What an entry is: itself, the text beside its class, its fields, or the first sentence of its docstring."""
+    """What an entry is: itself, the text beside its class, its parameters, or the first line of its docstring."""
     if isinstance(entry, str):
         return entry
     if isinstance(entry, tuple):
         return next(part for part in entry if isinstance(part, str))
     if is_dataclass(entry) and fields(entry):
-        return repr(entry)
+        return str(entry)
     return (entry.__doc__ or "").strip().split("\n")[0]

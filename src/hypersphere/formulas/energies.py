@@ -80,6 +80,9 @@ class Riesz:
     def __post_init__(self) -> None:
         check_range("Riesz", "power", self.power, low=0.0, high=1e4)
 
+    def __str__(self) -> str:
+        return f"power {self.power:g}: " + ("-ln z" if self.power == 0 else f"z^-{self.power:g}") + " of the distance z"
+
     def value(self, distance: Tensor) -> Tensor:
         """f_s(z)."""
         return self.value_of_square(distance.square())
