@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""How the neurons of every layer moved: energy and smallest angle at each evaluation, beside their references."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hypersphere.report.references import (
+    Floor,
+    energy_floor,
+    position,
+    random_smallest_angle,
+    widest_smallest_angle,
+)
+from hypersphere.report.run import Run, number, series
+
+__all__ = ["LayerHistory", "energy_name", "read_histories"]
+
+
+@dataclass(frozen=True)
+class LayerHistory:
+    """One layer over the evaluations of a run; angles in radians.
+
+    Args:
+        name: as the regulariser names it.
+        num_neurons: K.
+        dim: D.
+        energy_steps: steps at which the energy is known, in order.
+        energy: mean pair energy there.
+        angle_steps: steps at which the smallest angle is known.
+        angle: smallest angle between two neurons there.
+        expected: mean energy of uniform directions, NaN or infinite where it does not exist.
+        floor: lowest energy, None where nothing is known.
+        regularized: whether training pushed on this layer's energy.
+    """
+
+    name: str
+    num_neurons: int
+    dim: int
+    energy_steps: np.ndarray
+    energy: np.ndarray
+    angle_steps: np.ndarray
+    angle: np.ndarray
+    expected: float
+    floor: Floor | None
+    regularized: bool
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Every energy placed between floor (0) and uniform expectation (1); NaN without these."""
+        floor = self.floor.value if self.floor else float("nan")
+        return np.array([position(value, floor, self.expected) for value in self.energy], dtype=np.float64)
+
+    @property
+    def random_angle(self) -> float:
+        """Smallest angle that as many random directions would show, the median, in radians."""
+        return random_smallest_angle(self.num_neurons, self.dim)
+
+    @property
+    def widest_angle(self) -> float:
+        """Largest smallest angle there can be, in radians, NaN where unknown."""
+        return widest_smallest_angle(self.num_neurons, self.dim)
+
+
+def read_histories(run: Run) -> list[LayerHistory]:
+    """Every layer that an evaluation measured, in the order of the network."""
+    rows = list({row["step"]: row for row in run.evaluations if isinstance(row.get("layers"), dict)}.values())
+    names = list(dict.fromkeys(name for row in rows[::-1] for name in row["layers"]))
+    pushed = {name for row in run.train[-1:] for name in (row.get("energy") or {})}
+    return [_history(run, rows, name, name in pushed) for name in names]
+
+
+def energy_name(run: Run) -> str:
+    """The energy that the run recorded, in words and as a formula."""
+    power, distance, half_space = _monitor(run)
+    length = "|uᵢ − uⱼ|" if distance == "euclidean" else "angle(uᵢ, uⱼ)"
+    term = f"−log {length}" if power == 0 else f"1 / {length}" + ("" if power == 1 else f"^{power:g}")
+    space = ", opposite directions counted as neighbours (half space)" if half_space else ""
+    return f"mean over pairs i ≠ j of {term}{space}"
+
+
+def _monitor(run: Run) -> tuple[float, str, bool]:
+    power = number({"power": run.setting("monitor.power", 0)}, "power")
+    return power, str(run.setting("monitor.distance", "euclidean")), bool(run.setting("monitor.half_space", False))
+
+
+def _history(run: Run, rows: list[dict], name: str, regularized: bool) -> LayerHistory:
+    energy_steps, energy = series(rows, "layers", name, "energy")
+    angle_steps, angle = series(rows, "layers", name, "smallest_angle")
+    measures = [row["layers"][name] for row in rows if isinstance(row["layers"].get(name), dict)]
+    last = measures[-1] if measures else {}
+    num_neurons, dim = (number(last, key) for key in ("num_neurons", "dim"))
+    power, distance, half_space = _monitor(run)
+    floor = None
+    if np.isfinite([num_neurons, dim]).all():
+        floor = energy_floor(
+            int(num_neurons),
+            int(dim),
+            known=number(last, "minimum"),
+            power=power,
+            distance=distance,
+            half_space=half_space,
+        )
+    return LayerHistory(
+        name=name,
+        num_neurons=int(np.nan_to_num(num_neurons)),
+        dim=int(np.nan_to_num(dim)),
+        energy_steps=energy_steps,
+        energy=energy,
+        angle_steps=angle_steps,
+        angle=angle,
+        expected=number(last, "expected"),
+        floor=floor,
+        regularized=regularized,
+    )
