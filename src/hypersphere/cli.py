@@ -44,7 +44,8 @@ examples:
   hypersphere evaluate runs/digits --split train
   hypersphere evaluate runs/cifar100-cnn9 --data.name path/to/parquet
 
-Images are prepared as they were in training. The result goes to evaluation/ of the run, for `hypersphere report`."""
+Images are prepared as they were in training. The result goes to evaluation/ of the run; the report shows that of the
+run's own test images."""
 
 REPORT_NOTES = """\
 examples:
@@ -104,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = Arguments()
     try:
         _parse(list(sys.argv[1:] if argv is None else argv), arguments)
-        return arguments.command(arguments) if arguments.command else 0
+        code = arguments.command(arguments) if arguments.command else 0
+        sys.stdout.flush()
+        return code
     except SystemExit as leaving:
         # --help and --version have printed what they have to say
         return int(leaving.code or 0)
@@ -160,7 +163,7 @@ def _evaluate(arguments: Arguments) -> int:
         raise FileNotFoundError(f"evaluate: {run} is no run: there is no config.yaml in it.")
     foreign = [word for word in arguments.settings if word.startswith("--") and not word.startswith("--data.")]
     if foreign:
-        raise ValueError(f"evaluate: only settings of data can change after training, got {', '.join(foreign)}.")
+        raise ValueError(f"evaluate: only settings of data can change, got {', '.join(foreign)}.")
     data = make_config(None, arguments.settings, base=read_config(recorded)).data if arguments.settings else None
 
     from hypersphere.training.run import evaluate
@@ -298,7 +301,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _stopped(arguments: Arguments) -> str:
-    if arguments.started is None:
+    if arguments.started is None or not (arguments.started / "config.yaml").exists():
         return "stopped."
     return f"stopped; go on with: hypersphere train --resume --out {arguments.started}"
 
