@@ -26,14 +26,15 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return result
 
 
-def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None = None, log: bool = False) -> Spec:
+def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None = None) -> Spec:
     """Curves over the steps of training: many noisy values as a faint line with a smooth one, few as dots.
 
     Args:
         curves: what to draw; empty ones are left out.
         title: of the vertical axis.
         tickformat: d3 format of its ticks.
-        log: whether that axis is logarithmic.
+
+    An axis without a format is logarithmic where its values are positive and span more than a factor of 20.
     """
     data: list[Spec] = []
     for name, steps, values, color, few in curves:
@@ -57,8 +58,14 @@ def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None 
             data.append(base | {"y": smooth(values, len(values) // 30), "mode": "lines", "line": line})
         else:
             data.append(base | {"y": values, "mode": "lines", "line": line})
-    vertical = axis(title, tickformat=tickformat) if tickformat else axis(title)
-    return spec(data, xaxis=axis("step"), yaxis=vertical | ({"type": "log"} if log else {}))
+    vertical = axis(title, tickformat=tickformat) if tickformat else axis(title) | _scale(data)
+    return spec(data, xaxis=axis("step"), yaxis=vertical)
+
+
+def _scale(data: Sequence[Spec]) -> Spec:
+    values = np.concatenate([trace["y"] for trace in data] or [np.zeros(0)])
+    wide = len(values) and values.min() > 0 and values.max() > 20 * values.min()
+    return {"type": "log", "dtick": 1, "minor": {"showgrid": True}} if wide else {}
 
 
 def term_names(run: Run) -> list[str]:

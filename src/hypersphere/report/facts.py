@@ -15,6 +15,14 @@ __all__ = ["Fact", "duration", "final_numbers", "flat", "headline", "identity", 
 
 Fact = tuple[str, str]
 
+# settings that the optimiser or schedule of that name does not read
+_UNUSED = {
+    "sgd": ("betas",),
+    "adam": ("momentum", "nesterov"),
+    "adamw": ("momentum", "nesterov"),
+    "cosine": ("milestones", "factor", "unit"),
+    "constant": ("milestones", "factor", "final", "unit"),
+}
 _OVERLAPS = {"cifar100": "CIFAR-100 has 10 images in both train and test."}
 
 
@@ -115,10 +123,9 @@ def identity(run: Run) -> list[Fact]:
     facts.append(("model", _called(run.setting("model.name"), run.setting("model.arguments", {}))))
     facts.append(("head", _called(run.setting("head.margin"), _others(run.setting("head", {}), "margin"))))
     facts.append(("energy", _energy(run)))
-    optimizer = run.setting("optimizer", {})
-    facts.append(("optimizer", _called(_others(optimizer).get("name"), _others(optimizer, "name"))))
-    schedule = run.setting("schedule", {})
-    facts.append(("schedule", _called(_others(schedule).get("name"), _others(schedule, "name"))))
+    for part in ("optimizer", "schedule"):
+        name = run.setting(f"{part}.name")
+        facts.append((part, _called(name, _others(run.setting(part, {}), "name", *_UNUSED.get(name, ())))))
     environment = run.environment
     for name in ("batch_size", "precision", "seed", "device", "threads", "commit", "command"):
         value = environment.get(name, run.setting(f"training.{name}"))
@@ -144,7 +151,8 @@ def _energy(run: Run) -> str:
 
 
 def _called(name: Any, arguments: Any) -> str:
-    parts = [f"{key} {shown(value)}" for key, value in _others(arguments).items() if value is not None]
+    # what is zero, false or empty is off
+    parts = [f"{key} {shown(value)}" for key, value in _others(arguments).items() if value]
     return f"{name or ''} ({', '.join(parts)})" if parts else str(name or "")
 
 

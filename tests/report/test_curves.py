@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Tests of report.curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from figures import checked, names
+from hypersphere.report.curves import curve_figure, learning_curves, smooth, term_names
+from hypersphere.report.run import Run
+
+STEPS = np.arange(100)
+
+
+def test_curves_of_a_run(run: Run) -> None:
+    figures = learning_curves(run)
+    assert list(figures) == ["loss", "accuracy", "terms", "rate"]
+    for figure in figures.values():
+        checked(figure)
+    assert names(figures["loss"]) == ["training objective", "test loss"]
+    assert names(figures["terms"]) == ["energy"]
+    assert figures["loss"]["data"][-1]["y"].tolist() == [row["loss"] for row in run.evaluations]
+
+
+def test_every_split_has_a_curve() -> None:
+    rows = [{"step": step, "split": split, "accuracy": 0.5} for step in (0, 1) for split in ("validation", "test")]
+    figures = learning_curves(Run(Path("run"), evaluations=rows))
+    assert list(figures) == ["accuracy"]
+    assert names(figures["accuracy"]) == ["validation", "test"]
+
+
+def test_without_an_objective_the_loss_stands_in() -> None:
+    rows = [{"step": step, "loss": 2.0 - step} for step in (0, 1)]
+    assert names(learning_curves(Run(Path("run"), train=rows))["loss"]) == ["training loss"]
+
+
+def test_nothing_recorded() -> None:
+    assert learning_curves(Run(Path("run"))) == {}
+    assert term_names(Run(Path("run"), train=[{"step": 1}, {"step": 2, "terms": None}])) == []
+
+
+def test_many_noisy_values_get_a_smooth_line() -> None:
+    noise = np.random.default_rng(0).standard_normal(100)
+    figure = checked(curve_figure([("a <i>", STEPS, noise, "#000000", False)], "loss"))
+    faint, strong = figure["data"]
+    assert faint["opacity"] < 0.5
+    assert not faint["showlegend"]
+    assert strong["y"].std() < 0.8 * noise.std()
+    assert names(figure) == ["a &lt;i&gt;"]
+
+
+def test_few_values_are_dots_and_empty_curves_are_left_out() -> None:
+    few = ("a", STEPS[:3], np.ones(3), "#000000", True)
+    empty = ("b", STEPS[:0], np.ones(0), "#000000", True)
+    figure = checked(curve_figure([few, empty], "accuracy", tickformat=".0%"))
+    assert [trace["mode"] for trace in figure["data"]] == ["lines+markers"]
+    assert figure["layout"]["yaxis"]["tickformat"] == ".0%"
+
+
+@pytest.mark.parametrize("window", [1, 3, 8, 500])
+def test_smooth_is_a_mean_of_neighbours(window: int) -> None:
+    values = np.random.default_rng(0).standard_normal(30)
+    half = min(window, 30) // 2
+    expected = [values[max(0, i - half) : i + half + 1].mean() for i in range(30)]
+    assert smooth(values, window) == pytest.approx(expected)

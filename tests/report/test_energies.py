@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Tests of report.energies."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from figures import checked, names
+from hypersphere.report.energies import FARTHEST, angle_figure, energy_figure, layer_label, overview_figure
+from hypersphere.report.layers import LayerHistory
+from hypersphere.report.references import Floor
+from hypersphere.report.theme import EVALUATION, TRAIN
+
+LAYER = LayerHistory(
+    name="conv1_0",
+    num_neurons=64,
+    dim=27,
+    energy_steps=np.array([0, 10]),
+    energy=np.array([-0.2, -0.5]),
+    angle_steps=np.array([0, 10]),
+    angle=np.array([0.5, 1.0]),
+    expected=-0.2,
+    floor=Floor(-0.6, True),
+    regularized=True,
+)
+
+
+def labels(figure: dict) -> list[str]:
+    return [shape["label"]["text"] for shape in figure["layout"]["shapes"]]
+
+
+def test_energy_with_both_references() -> None:
+    figure = checked(energy_figure(LAYER))
+    assert labels(figure) == ["random directions", "known minimum"]
+    assert [shape["y0"] for shape in figure["layout"]["shapes"]] == [-0.2, -0.6]
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert low < -0.6 < -0.2 < high
+    assert figure["data"][0]["line"]["color"] == EVALUATION
+
+
+def test_energy_without_references() -> None:
+    bare = dataclasses.replace(LAYER, expected=math.inf, floor=None, regularized=False)
+    figure = checked(energy_figure(bare))
+    assert labels(figure) == []
+    assert figure["data"][0]["line"]["color"] == TRAIN
+
+
+def test_a_bound_is_called_a_bound() -> None:
+    assert labels(energy_figure(dataclasses.replace(LAYER, floor=Floor(-0.6, False))))[1] == "lower bound"
+
+
+def test_angles_are_in_degrees() -> None:
+    figure = checked(angle_figure(LAYER))
+    assert figure["data"][0]["y"].tolist() == pytest.approx([28.6479, 57.2958], abs=1e-4)
+    assert labels(figure) == ["random directions"]
+    assert figure["layout"]["shapes"][0]["y0"] == pytest.approx(math.degrees(LAYER.random_angle))
+    few = dataclasses.replace(LAYER, num_neurons=20)
+    assert labels(angle_figure(few)) == ["random directions", "widest"]
+
+
+def test_an_empty_or_constant_history_has_a_range() -> None:
+    empty = dataclasses.replace(LAYER, energy_steps=np.array([]), energy=np.array([]), expected=math.nan, floor=None)
+    assert checked(energy_figure(empty))["layout"]["yaxis"]["range"] == pytest.approx([-0.16, 1.16])
+    flat = dataclasses.replace(empty, energy_steps=np.array([0]), energy=np.array([2.0]))
+    low, high = energy_figure(flat)["layout"]["yaxis"]["range"]
+    assert low < 2.0 < high
+
+
+def test_overview_places_first_and_last() -> None:
+    figure = checked(overview_figure([("", [LAYER], TRAIN)]))
+    _, start, end = figure["data"]
+    assert start["x"].tolist() == pytest.approx([1.0])
+    assert end["x"].tolist() == pytest.approx([0.25])
+    assert end["text"] == ["25%"]
+    assert end["hovertext"] == ["conv1_0: 100.0% → 25.0%"]
+    assert names(figure) == ["energy in the loss"]
+    assert figure["layout"]["yaxis"]["ticktext"] == ["conv1_0"]
+
+
+def test_overview_keeps_far_layers_at_the_edge_with_their_number() -> None:
+    far = dataclasses.replace(LAYER, name="fc", energy=np.array([-0.2, 3.0]), regularized=False)
+    figure = checked(overview_figure([("", [LAYER, far], TRAIN)]))
+    ends = [trace for trace in figure["data"] if trace["mode"] == "markers+text"]
+    assert [trace["text"] for trace in ends] == [["25%"], ["900%"]]
+    assert ends[1]["x"].tolist() == [FARTHEST]
+    assert ends[1]["marker"]["symbol"] == ["triangle-right"]
+    assert names(figure) == ["energy in the loss", "only watched"]
+
+
+def test_overview_leaves_out_what_has_no_place() -> None:
+    assert overview_figure([("", [dataclasses.replace(LAYER, floor=None)], TRAIN)])["data"] == []
+    assert overview_figure([("", [], TRAIN)])["data"] == []
+
+
+def test_several_runs_stand_beside_each_other() -> None:
+    other = dataclasses.replace(LAYER, energy=np.array([-0.3, -0.55]))
+    figure = checked(overview_figure([("a", [LAYER], "#0072B2"), ("<b>", [other], "#D55E00")]))
+    assert names(figure) == ["a", "&lt;b&gt;"]
+    rows = [trace["y"][0] for trace in figure["data"] if trace["mode"] == "markers+text"]
+    assert rows[0] < 0 < rows[1]
+    lines = checked(energy_figure(LAYER, runs=[("a", LAYER, "#0072B2"), ("b", other, "#D55E00")]))["data"]
+    assert [trace["line"]["color"] for trace in lines] == ["#0072B2", "#D55E00"]
+
+
+def test_long_names_keep_their_end_and_bounds_bear_an_asterisk() -> None:
+    long = dataclasses.replace(LAYER, name="backbone.stages.3.blocks.2.attention.qkv", floor=Floor(-0.6, False))
+    assert layer_label(long) == "…stages.3.blocks.2.attention.qkv *"
+    assert layer_label(LAYER) == "conv1_0"
+    twin = dataclasses.replace(long, name="x" + long.name[1:])
+    ticks = overview_figure([("", [long, twin], TRAIN)])["layout"]["yaxis"]["tickvals"]
+    assert ticks == [0, 1]

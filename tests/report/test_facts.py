@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Tests of report.facts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hypersphere.report.facts import duration, final_numbers, flat, headline, identity, shown, split_name
+from hypersphere.report.run import Classification, Run
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (3599.4, "59 min 59 s"), (7325, "2 h 2 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_duration_that_is_not_known() -> None:
+    assert duration(math.nan) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.001, "0.001"), (1e-7, "1e-07"), (3, "3"), (True, "true"), ([1, "é"], '[1, "é"]'), ("x", "x")]
+)
+def test_shown(value: Any, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_flat_keeps_order_and_empty_parts() -> None:
+    assert flat({"a": {"b": {"c": 1}, "d": []}, "e": {}}) == {"a.b.c": 1, "a.d": [], "e": {}}
+
+
+def test_final_numbers_of_a_finished_run(run: Run) -> None:
+    assert run.classification is not None
+    final = final_numbers(run)
+    assert final["is_final"] == 1.0
+    assert final["step"] == 140
+    assert final["accuracy"] == run.classification.summary["accuracy"]
+    assert final["num_samples"] == 120
+    assert final["train_accuracy"] == run.train[-1]["accuracy"]
+    assert final["epochs"] == 12
+    assert 4000 < final["images_per_second"] < 4100
+
+
+def test_before_the_end_the_last_evaluation_counts() -> None:
+    rows = [{"step": 0, "accuracy": 0.1, "split": "validation"}, {"step": 7, "accuracy": 0.4, "split": "validation"}]
+    unfinished = Run(Path("run"), evaluations=rows)
+    final = final_numbers(unfinished)
+    assert (final["is_final"], final["step"], final["accuracy"]) == (0.0, 7, 0.4)
+    assert split_name(unfinished) == "validation"
+    assert split_name(Run(Path("run"))) == "evaluation"
+
+
+def test_numbers_that_are_not_known_are_nan() -> None:
+    final = final_numbers(Run(Path("run"), train=[{"step": 1, "images_per_second": None, "seconds": None}]))
+    assert {name for name, value in final.items() if math.isnan(value)} == set(final) - {"is_final"}
+
+
+def test_headline(run: Run) -> None:
+    facts = dict(headline(run))
+    assert list(facts) == ["test accuracy", "test loss", "steps", "epochs", "time", "images per second"]
+    assert facts["test loss"] == "0.123"
+    assert facts["time"] == "30.0 s"
+    assert dict(headline(Run(Path("run")))) == {"evaluation accuracy": "not evaluated", "steps": "0"}
+
+
+def test_identity(run: Run) -> None:
+    facts = dict(identity(run))
+    assert facts["model"] == "digits-cnn (width 8, feature_dim 3)"
+    assert facts["head"] == "normalized_softmax (scale default)"
+    assert facts["energy"] == (
+        "power 1, euclidean distance, full space; weight 1 on hidden layers, 0.5 on the output layer"
+    )
+    assert facts["optimizer"] == "sgd (rate 0.1, momentum 0.9)"
+    assert facts["versions"] == "hypersphere 0.1.0, python 3.11.2, torch 2.13.0"
+    assert facts["seed"] == "0"
+
+
+def test_identity_names_the_images_that_both_splits_share() -> None:
+    facts = dict(identity(Run(Path("run"), config={"data": {"name": "cifar100"}, "energy": {"hidden_weight": 0.0}})))
+    assert facts["data"] == "cifar100. CIFAR-100 has 10 images in both train and test."
+    assert facts["energy"] == "not in the loss, only watched"
+
+
+def test_identity_of_nothing() -> None:
+    assert identity(Run(Path("run"))) == []
+    assert identity(Run(Path("run"), config={"model": 3, "head": None, "energy": "x", "optimizer": []})) == []
+
+
+def test_split_of_the_final_evaluation() -> None:
+    assert split_name(Run(Path("run"), classification=Classification({"split": "validation"}))) == "validation"
