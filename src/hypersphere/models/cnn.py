@@ -77,7 +77,7 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         if widths is None:
-            check_count("CNN", "base_width", base_width)
+            check_count("CNN", "base_width", base_width, low=1)
             widths = [base_width, 2 * base_width, 4 * base_width]
         _check_sizes(convs_per_block, widths, feature_width, image_shape)
         check_range("CNN", "norm_momentum", norm_momentum, low=0.0, high=1.0)
@@ -134,13 +134,13 @@ def _check_sizes(
     convs_per_block: int, widths: Sequence[int], feature_width: int | None, image_shape: Sequence[int]
 ) -> None:
     """Raise ValueError unless the sizes make a network."""
-    check_count("CNN", "convs_per_block", convs_per_block)
+    check_count("CNN", "convs_per_block", convs_per_block, low=1)
     if not widths:
         raise ValueError("CNN: expected widths of at least one block, got none.")
     for width in widths:
-        check_count("CNN", "the width of a block", width)
+        check_count("CNN", "the width of a block", width, low=1)
     if feature_width is not None:
-        check_count("CNN", "feature_width", feature_width)
+        check_count("CNN", "feature_width", feature_width, low=1)
     check_image_shape("CNN", image_shape, 2 ** len(widths))
 
 

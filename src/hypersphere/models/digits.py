@@ -51,8 +51,8 @@ class DigitsCNN(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_count("DigitsCNN", "width", width)
-        check_count("DigitsCNN", "feature_dim", feature_dim)
+        check_count("DigitsCNN", "width", width, low=1)
+        check_count("DigitsCNN", "feature_dim", feature_dim, low=1)
         check_image_shape("DigitsCNN", image_shape, 4)
         self.image_shape = tuple(image_shape)
         self.num_features = feature_dim

@@ -68,7 +68,7 @@ class MarginHead(nn.Module):
     ) -> None:
         super().__init__()
         for argument, value in (("in_features", in_features), ("num_classes", num_classes)):
-            check_count("MarginHead", argument, value)
+            check_count("MarginHead", argument, value, low=1)
         for argument, share in (("label_smoothing", label_smoothing), ("probability_floor", probability_floor)):
             check_range("MarginHead", argument, share, low=0.0, high=1.0)
         if dtype not in (None, torch.float32, torch.float64):

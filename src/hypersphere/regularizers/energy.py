@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from hypersphere.checks import check_range
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
 from hypersphere.functional.energy import stacked_energy
-from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, find_neurons
+from hypersphere.kernels.energy import reasons_not
+from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, Patterns, find_neurons, name_patterns
 
 __all__ = ["HypersphericalEnergy"]
 
@@ -42,7 +43,8 @@ class HypersphericalEnergy(nn.Module):
         exclude: patterns of layer names to leave out.
         embeddings: whether embedding tables count.
         output: name of the output layer, where it is not found by itself; () for none; see `find_neurons`.
-        impl: see `hyperspherical_energy`.
+        impl: see `hyperspherical_energy`; "auto" takes the single pass for large layers, which has no second
+            derivative ("torch" has), and stacks small layers of one shape.
 
     Shape:
         energy(model, *more) -> scalar, float32 or wider. `more` are modules outside the model, such as its head.
@@ -80,10 +82,10 @@ class HypersphericalEnergy(nn.Module):
         eps: float = 0.0,
         angle_offset: float = 0.0,
         kernel: PairKernel | None = None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: Patterns = (),
+        exclude: Patterns = (),
         embeddings: bool = False,
-        output: str | Sequence[str] | None = None,
+        output: Patterns | None = None,
         impl: str = "auto",
     ) -> None:
         super().__init__()
@@ -100,10 +102,10 @@ class HypersphericalEnergy(nn.Module):
         self.eps = eps
         self.angle_offset = angle_offset
         self.kernel = kernel
-        self.include = (include,) if isinstance(include, str) else tuple(include)
-        self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        self.include = name_patterns(include)
+        self.exclude = name_patterns(exclude)
         self.embeddings = embeddings
-        self.output = output
+        self.output = None if output is None else name_patterns(output)
         self.impl = impl
         self._told = False
 
@@ -185,27 +187,38 @@ class HypersphericalEnergy(nn.Module):
         return self.output_half_space if layer.is_output else self.half_space
 
     def _energies(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
-        """Mean pair energy of each layer; layers of one shape are computed together, in few launches."""
-        alike: dict[tuple[object, ...], list[int]] = {}
+        """Mean pair energy of each layer; small layers of one shape are computed together, in few launches."""
+        alike: dict[object, list[int]] = {}
         for number, layer in enumerate(layers):
             weight = layer.weight
-            key = (*weight.shape, weight.dtype, weight.device, self._in_half_space(layer))
-            alike.setdefault(key, []).append(number)
-        energies: list[Tensor | None] = [None] * len(layers)
+            shape = (*weight.shape, weight.dtype, weight.device, self._in_half_space(layer))
+            alike.setdefault(number if _fills_the_device(weight) else shape, []).append(number)
+        energies: dict[int, Tensor] = {}
         for numbers in alike.values():
-            groups = [layers[number].weight for number in numbers]
-            stack = torch.stack(groups).flatten(0, -3) if len(groups) > 1 or groups[0].ndim > 2 else groups[0][None]
+            weights = [layers[number].weight for number in numbers]
+            matrices = torch.stack(weights) if len(weights) > 1 else weights[0][None]
             values = stacked_energy(
-                stack,
+                matrices.flatten(0, -3),
                 power=self.power,
                 distance=self.distance,
                 half_space=self._in_half_space(layers[numbers[0]]),
                 eps=self.eps,
                 angle_offset=self.angle_offset,
                 kernel=self.kernel,
-                impl=self.impl,
+                impl=self._implementation(weights[0]),
             )
             # a grouped layer has as many energies as groups; its own is their mean
-            for number, value in zip(numbers, values.view(len(numbers), -1).mean(dim=1).unbind(), strict=True):
-                energies[number] = value
-        return [energy for energy in energies if energy is not None]
+            energies.update(zip(numbers, values.view(len(numbers), -1).mean(dim=1).unbind(), strict=True))
+        return [energies[number] for number in range(len(layers))]
+
+    def _implementation(self, weight: Tensor) -> str:
+        """The one asked for; left to choose, the single pass for every matrix that is worth a launch of its own."""
+        kernel = Riesz(self.power) if self.kernel is None else self.kernel
+        single_pass = self.impl == "auto" and _fills_the_device(weight) and not reasons_not(weight, kernel)
+        return "blocked" if single_pass else self.impl
+
+
+def _fills_the_device(weight: Tensor) -> bool:
+    """Whether the work on one (K, D) matrix outweighs the launches it takes, so that nothing is won by stacking."""
+    num_neurons, dim = weight.shape[-2:]
+    return num_neurons * dim > 2**15 if weight.device.type == "cpu" else num_neurons > 1024

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 from hypersphere.checks import nearest, problems
 from hypersphere.regularizers.neurons import has_neurons, is_head, neurons
 
-__all__ = ["NeuronLayer", "NeuronLayers", "find_neurons"]
+__all__ = ["NamePattern", "NeuronLayer", "NeuronLayers", "Patterns", "find_neurons", "name_patterns"]
 
 # modules that hold another one and add nothing to its name: attribute where it lies, by class name
 _WRAPPERS = {
@@ -25,6 +26,26 @@ _WRAPPERS = {
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
+
+
+@dataclass(frozen=True)
+class NamePattern:
+    """A shell pattern of layer names, translated once: what translates it cannot be compiled with a model.
+
+    Args:
+        text: as the user wrote it.
+        expression: what it means.
+    """
+
+    text: str
+    expression: re.Pattern[str]
+
+    def matches(self, *names: str) -> bool:
+        """Whether it matches one of the names."""
+        return any(self.expression.match(name) is not None for name in names)
+
+
+Patterns = str | Sequence[str | NamePattern]
 
 
 @dataclass(frozen=True)
@@ -58,10 +79,10 @@ class NeuronLayers:
 def find_neurons(
     model: nn.Module,
     *more: nn.Module,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: Patterns = (),
+    exclude: Patterns = (),
     embeddings: bool = False,
-    output: str | Sequence[str] | None = None,
+    output: Patterns | None = None,
     trainable_only: bool = False,
 ) -> NeuronLayers:
     """The neurons of every layer of one or more models.
@@ -97,11 +118,11 @@ def find_neurons(
             raise TypeError(f"find_neurons: expected modules (torch.nn.Module), got a {type(root).__name__}.")
     modules = list(_named_modules((model, *more)))
     owners = [(name, module) for name, module in modules if has_neurons(module)]
-    include, exclude, output = _patterns(include), _patterns(exclude), None if output is None else _patterns(output)
-    outputs = _output_layers((model, *more), owners, output)
+    include, exclude = name_patterns(include), name_patterns(exclude)
+    outputs = _output_layers((model, *more), owners, None if output is None else name_patterns(output))
     names: list[str] = []
     counted: dict[tuple[object, ...], NeuronLayer] = {}
-    skipped = {name: reason for name, module in modules if (reason := _no_rule(module))}
+    skipped = {name: reason for name, module in modules for reason in _no_rule(module)}
     for owner, module in owners:
         keys = _parameters_of(module)
         names.append(owner)
@@ -171,12 +192,12 @@ def _parameters_of(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _output_layers(
-    roots: Sequence[nn.Module], owners: Sequence[tuple[str, nn.Module]], output: tuple[str, ...] | None
+    roots: Sequence[nn.Module], owners: Sequence[tuple[str, nn.Module]], output: Sequence[NamePattern] | None
 ) -> set[int]:
     """Identities of the output layers."""
     if output is not None:
         problems("find_neurons", _unmatched("output", output, [name for name, _ in owners]))
-        return {id(module) for name, module in owners if _matching(output, name)}
+        return {id(module) for name, module in owners for pattern in output if pattern.matches(name)}
     if heads := {id(module) for _, module in owners if is_head(module)}:
         return heads
     for method in ("get_classifier", "get_output_embeddings"):
@@ -194,31 +215,30 @@ def _output_layers(
     return set(linear[-1:])
 
 
-def _no_rule(module: nn.Module) -> str | None:
-    """Why a module of an unknown type is left out that has matrices of its own, or None for all others."""
+def _no_rule(module: nn.Module) -> list[str]:
+    """Why a module of an unknown type is left out that has matrices of its own; empty for all others."""
     if has_neurons(module):
-        return None
+        return []
     matrices = [
         name
         for name, parameter in module.named_parameters(recurse=False)
         if not isinstance(parameter, UninitializedParameter) and parameter.squeeze().ndim >= 2
     ]
-    if not matrices:
-        return None
-    return f"no rule says what the neurons of a {type(module).__name__} are ({', '.join(matrices)})"
+    listed = ", ".join(matrices)
+    return [f"no rule says what the neurons of a {type(module).__name__} are ({listed})"] if matrices else []
 
 
 def _not_read(
     owner: str,
     module: nn.Module,
     keys: dict[str, nn.Parameter],
-    exclude: Sequence[str],
+    exclude: Sequence[NamePattern],
     embeddings: bool,
     trainable_only: bool,
 ) -> str | None:
     """Why the weights of a layer are not even asked for, or None."""
     if hit := _matching(exclude, owner):
-        return f"matches {hit[0]!r} of exclude"
+        return f"matches {hit[0].text!r} of exclude"
     if isinstance(module, nn.Embedding | nn.EmbeddingBag) and not embeddings:
         return "is an embedding table, which counts on request only"
     if trainable_only and not any(parameter.requires_grad for parameter in keys.values()):
@@ -244,29 +264,33 @@ def _no_directions(name: str, weight: Tensor) -> str | None:
     return None
 
 
-def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
-    """A single pattern may come without its brackets."""
-    return (given,) if isinstance(given, str) else tuple(given)
+def name_patterns(given: Patterns) -> tuple[NamePattern, ...]:
+    """Patterns ready to match; a single one may come without its brackets."""
+    given = (given,) if isinstance(given, str) else given
+    return tuple(
+        item if isinstance(item, NamePattern) else NamePattern(item, re.compile(fnmatch.translate(item)))
+        for item in given
+    )
 
 
-def _matching(patterns: Sequence[str], *names: str) -> list[str]:
-    return [pattern for pattern in patterns if any(fnmatch.fnmatchcase(name, pattern) for name in names)]
+def _matching(patterns: Sequence[NamePattern], *names: str) -> list[NamePattern]:
+    return [pattern for pattern in patterns if pattern.matches(*names)]
 
 
-def _left_out(name: str, owner: str, include: Sequence[str], exclude: Sequence[str]) -> str | None:
+def _left_out(name: str, owner: str, include: Sequence[NamePattern], exclude: Sequence[NamePattern]) -> str | None:
     """Why patterns leave a part of a layer out, or None."""
     if include and not _matching(include, name, owner):
         return "matches no pattern of include"
     hit = _matching(exclude, name)
-    return f"matches {hit[0]!r} of exclude" if hit else None
+    return f"matches {hit[0].text!r} of exclude" if hit else None
 
 
-def _unmatched(argument: str, patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+def _unmatched(argument: str, patterns: Sequence[NamePattern], names: Sequence[str]) -> list[str]:
     """A sentence for each pattern that matches nothing."""
     sentences = []
     for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            guess = nearest(pattern, names)
+        if not pattern.matches(*names):
+            guess = nearest(pattern.text, names)
             hint = f" (did you mean {guess!r}?)" if guess else f" among {', '.join(names) or 'none'}"
-            sentences.append(f"{argument} pattern {pattern!r} matches no layer{hint}.")
+            sentences.append(f"{argument} pattern {pattern.text!r} matches no layer{hint}.")
     return sentences
