@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import random
 from collections.abc import Sequence
@@ -40,12 +41,12 @@ class Progress:
 
 
 def generator_states() -> dict[str, Any]:
-    """Where the random generators of this process stand, in values that need no pickle of code."""
+    """Where the random generators of this process stand, in plain numbers, which travel between processes."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [name, torch.from_numpy(np.array(keys)), position, has_gauss, cached],
+        "torch": torch.get_rng_state().tolist(),
+        "cuda": [state.tolist() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+        "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
         "python": random.getstate(),
     }
 
@@ -100,22 +101,24 @@ def load_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
     path = run / CHECKPOINT
     if not path.is_file():
         return None
+    stored = io.BytesIO(path.read_bytes())
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(stored, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:
             raise ValueError(f"it has format {content['format']!r}, this version reads {_FORMAT}")
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path} cannot be resumed from: {reason}") from None
+    except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        # a damaged file makes PyTorch fail in many ways, some of them without a word
+        reason = str(error).strip().split("\n")[0].rstrip(".") or "the file is damaged"
+        raise ValueError(f"{path} cannot be resumed from: {reason}.") from None
     states = content["generators"]
     state = states[rank % len(states)]
-    torch.set_rng_state(state["torch"])
+    torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all([torch.tensor(one, dtype=torch.uint8) for one in state["cuda"]])
     name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy(), position, has_gauss, cached))
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     version, inner, gauss = state["python"]
     random.setstate((version, tuple(inner), gauss))
     return Progress(**content["progress"])

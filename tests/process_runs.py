@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Trains with one, two and three gloo processes and prints what each of them found, as one JSON object.
+
+Started as a script by `tests/training/test_loop.py`: `python process_runs.py FOLDER`. It forks its processes instead of
+starting each anew, so that all of them together cost one import of the package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hypersphere.training.run as run_room
+from tiny_runs import digits_config, lines, make_trainer, noise_config, timeless, weights
+
+Result = dict[str, Any]
+
+
+def together(num_processes: int, work: Callable[[int], Result]) -> list[Result]:
+    """What `work(rank)` returns in each of the processes of one gloo group."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pipes, children = [], []
+    for rank in range(num_processes):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                if num_processes > 1:
+                    world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num_processes, "MASTER_PORT": port}
+                    os.environ |= {name: str(value) for name, value in world.items()}
+                    os.environ |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+                with os.fdopen(writer, "w") as answer:
+                    json.dump(work(rank), answer)
+            except BaseException:
+                traceback.print_exc()
+            # not through the exit of Python: the parent's files are not the child's to close
+            os._exit(0)
+        os.close(writer)
+        pipes.append(reader)
+        children.append(child)
+    answers = []
+    for reader, child in zip(pipes, children, strict=True):
+        with os.fdopen(reader) as pipe:
+            answers.append(pipe.read())
+        os.waitpid(child, 0)
+    assert all(answers), "a process ended without a word; its traceback is above"
+    return [json.loads(answer) for answer in answers]
+
+
+def train_on_noise(folder: Path, *, batch_size: int, accumulate: int) -> Result:
+    """The gradients of the first step, the parameters after three, and the lines of metrics."""
+    changes = {"training.batch_size": batch_size, "training.accumulate": accumulate, "training.steps": 3}
+    trainer = make_trainer(folder, noise_config(**changes))
+    gradients: list[float] = []
+    take_step = trainer.optimizer.step
+
+    def step() -> None:
+        if not gradients:
+            gradients.extend(torch.cat([p.grad.flatten() for p in trainer.classifier.parameters()]).tolist())
+        take_step()
+
+    trainer.optimizer.step = step  # type: ignore[method-assign]
+    trainer.fit()
+    parameters = torch.cat([p.detach().flatten() for p in trainer.classifier.parameters()]).tolist()
+    return {"gradients": gradients, "parameters": parameters, "lines": lines(folder, "train")}
+
+
+def train_on_digits(folder: Path, rank: int, *, interrupt: bool = False) -> Result:
+    """A whole run on digits, or one that its second process is asked to stop and that then goes on."""
+    config = digits_config()
+    if interrupt:
+        advance = run_room.Trainer._advance
+
+        def stop_soon(trainer: Any, *batch: Any, **due: int) -> None:
+            advance(trainer, *batch, **due)
+            if rank == 1 and due["due"] == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        run_room.Trainer._advance = stop_soon  # type: ignore[method-assign]
+        try:
+            run_room.train(config, folder, quiet=True)
+        except KeyboardInterrupt:
+            stopped_at = lines(folder, "train")[-1]["step"]
+        run_room.Trainer._advance = advance  # type: ignore[method-assign]
+        run_room.train(config, folder, resume=True, quiet=True)
+        return {"weights": weights(folder), "lines": timeless(folder), "stopped_at": stopped_at}
+    run_room.train(config, folder, quiet=True)
+    return {"weights": weights(folder), "lines": timeless(folder)}
+
+
+def main(folder: Path) -> Result:
+    """Everything that the tests compare."""
+    torch.set_num_threads(1)
+    run_room._write_report = lambda run: None  # type: ignore[assignment]
+    found: Result = {}
+    for num_processes, accumulate in ((1, 1), (2, 1), (3, 1), (1, 3), (2, 3)):
+        name = f"{num_processes}x{accumulate}"
+        found[name] = together(
+            num_processes, lambda rank, a=accumulate, n=name: train_on_noise(folder / n, batch_size=7, accumulate=a)
+        )
+    found["whole"] = together(2, lambda rank: train_on_digits(folder / "whole", rank))
+    found["interrupted"] = together(2, lambda rank: train_on_digits(folder / "interrupted", rank, interrupt=True))
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Which parameters decay by how much, and which optimiser a config makes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from hypersphere.config import OptimizerConfig
+from hypersphere.models import build
+from hypersphere.nn import MarginHead
+from hypersphere.training.optimizer import make_optimizer, param_groups
+
+
+class Everything(nn.Module):
+    """One layer of each kind that decay looks at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.batch = nn.BatchNorm2d(2)
+        self.layer = nn.LayerNorm(4)
+        self.group = nn.GroupNorm(1, 2)
+        self.head = MarginHead(4, 3, margin="normalized_softmax", scale="learned")
+
+
+NORMS = {f"{norm}.{name}" for norm in ("batch", "layer", "group") for name in ("weight", "bias")}
+WEIGHTS = {"conv.weight", "head.weight"}
+
+
+def decayed(**rules: bool) -> set[str]:
+    groups = param_groups(Everything(), weight_decay=0.1, **rules)
+    return {name for group in groups if group["weight_decay"] for name in group["names"]}
+
+
+def test_each_kind_of_parameter_follows_its_rule() -> None:
+    assert decayed() == WEIGHTS | NORMS | {"conv.bias"}
+    assert decayed(decay_norms=False) == WEIGHTS | {"conv.bias"}
+    assert decayed(decay_biases=False) == WEIGHTS | NORMS
+    assert decayed(decay_norms=False, decay_biases=False) == WEIGHTS
+
+
+def test_groups_hold_every_trained_parameter_once() -> None:
+    model = Everything()
+    model.again = model.conv
+    model.layer.weight.requires_grad_(False)
+    groups = param_groups(model, weight_decay=0.1)
+    names = [name for group in groups for name in group["names"]]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters() if name != "layer.weight")
+    assert sum(len(group["params"]) for group in groups) == len(names)
+
+
+def test_a_group_without_members_is_left_out() -> None:
+    groups = param_groups(nn.Linear(2, 2), weight_decay=0.1)
+    assert [group["weight_decay"] for group in groups] == [0.1]
+
+
+def test_published_decay_is_a_gradient_of_5e_4_times_the_parameter_batchnorm_included() -> None:
+    model = build("cnn6", base_width=2, image_shape=(1, 8, 8))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = make_optimizer(model, OptimizerConfig(rate=0.1, momentum=0.0, weight_decay=5e-4))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert any("norm" in name for name in before)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), before[name] * (1 - 0.1 * 5e-4), msg=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_a_name_makes_its_optimizer(name: str, kind: type) -> None:
+    config = OptimizerConfig(name=name, rate=0.02, betas=(0.8, 0.9), momentum=0.7, nesterov=True)
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    expected = {"lr": 0.02, "weight_decay": 5e-4}
+    expected |= {"momentum": 0.7, "nesterov": True} if name == "sgd" else {"betas": (0.8, 0.9)}
+    assert {key: group[key] for key in expected} == expected
