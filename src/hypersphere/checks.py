@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
@@ -42,7 +43,7 @@ def check_choice(who: str, argument: str, value: str, choices: Sequence[str]) ->
 
 def check_count(who: str, argument: str, value: object, *, low: int = 1) -> None:
     """Raise ValueError unless `value` is a whole number of `low` or more (True and 3.0 are not)."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
         raise ValueError(f"{who}: {argument} must be a whole number of {low} or more, got {value!r}.")
 
 
@@ -62,17 +63,22 @@ def check_range(
         raise ValueError(f"{who}: {argument} must lie in {interval}, got {value:g}." + (f" {hint}" if hint else ""))
 
 
-def check_matrix(who: str, argument: str, value: torch.Tensor, axes: str) -> None:
-    """Raise unless `value` is a floating-point tensor with as many axes as `axes` names, such as `"K D"`."""
+def check_floating(who: str, argument: str, value: torch.Tensor) -> None:
+    """Raise TypeError unless `value` is a floating-point tensor."""
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{who}: expected {argument} to be a torch.Tensor, got {type(value).__name__}.")
-    letters = axes.split()
-    if value.ndim != len(letters):
-        raise ValueError(f"{who}: expected {argument} ({', '.join(letters)}), got shape {tuple(value.shape)}.")
     if not value.is_floating_point():
         raise TypeError(
             f"{who}: expected {argument} of a floating-point dtype, got {value.dtype}. Call .float() on it first."
         )
+
+
+def check_matrix(who: str, argument: str, value: torch.Tensor, axes: str) -> None:
+    """Raise unless `value` is a floating-point tensor with as many axes as `axes` names, such as `"K D"`."""
+    check_floating(who, argument, value)
+    letters = axes.split()
+    if value.ndim != len(letters):
+        raise ValueError(f"{who}: expected {argument} ({', '.join(letters)}), got shape {tuple(value.shape)}.")
 
 
 def problems(who: str, found: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from hypersphere.formulas.configurations import THOMSON, best_known_sum, inner_products, line_inner_products, polygon
+from hypersphere.formulas.configurations import THOMSON, best_known_sum, line_angles, neighbour_angles, polygon_angles
 
 
 @pytest.mark.parametrize(
@@ -15,19 +15,19 @@ from hypersphere.formulas.configurations import THOMSON, best_known_sum, inner_p
     [(2, 1), (5, 9), (7, 2), (8, 2), (6, 3), (12, 3), (16, 5), (27, 6), (56, 7), (240, 8), (120, 4), (196560, 24)],
 )
 def test_counts_are_of_all_other_points_and_centred(size: tuple[int, int]) -> None:
-    counts = inner_products(*size)
+    counts = neighbour_angles(*size)
     assert sum(counts.values()) == size[0] - 1
-    assert math.fsum(cosine * count for cosine, count in counts.items()) == pytest.approx(-1, abs=1e-9)
-    assert all(-1 <= cosine < 1 for cosine in counts)
+    assert math.fsum(math.cos(angle) * count for angle, count in counts.items()) == pytest.approx(-1, abs=1e-9)
+    assert all(0 < angle <= math.pi for angle in counts)
 
 
 def test_lines_are_optima_that_contain_their_opposites() -> None:
-    assert line_inner_products(3, 5) == {-1: 1, 0: 4}
-    assert line_inner_products(1, 5) == {-1: 1}
-    assert line_inner_products(6, 3) == inner_products(12, 3)
-    assert line_inner_products(28, 7) == inner_products(56, 7)
-    assert line_inner_products(8, 5) is None  # the hemicube has no opposite points
-    assert line_inner_products(4, 2) == polygon(8)
+    assert line_angles(3, 5) == {math.pi: 1, math.pi / 2: 4}
+    assert line_angles(1, 5) == {math.pi: 1}
+    assert line_angles(6, 3) == neighbour_angles(12, 3)
+    assert line_angles(28, 7) == neighbour_angles(56, 7)
+    assert line_angles(8, 5) is None  # the hemicube has no opposite points
+    assert line_angles(4, 2) == polygon_angles(8)
 
 
 def test_thomson_table_follows_its_published_fit() -> None:

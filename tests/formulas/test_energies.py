@@ -44,7 +44,7 @@ def test_floor_saturates_the_value_and_ends_the_force(power: float, dtype: torch
     potential = PairPotential(Riesz(power), distance)
     cosine = torch.tensor([1.0, 1.0 + 1e-6, -1.0, 0.0], dtype=dtype)
     value, force = potential.value_and_force(cosine.clone())
-    floor = distance_floor(dtype, power)
+    floor = potential.floor(dtype)
     expected = -math.log(floor) if power == 0 else floor**-power
     assert value[0].item() == pytest.approx(expected, rel=1e-4)
     assert value[1] == value[0]
@@ -60,7 +60,9 @@ def test_floor_rises_with_the_power_so_that_forces_fit() -> None:
     assert distance_floor(torch.float64, 2.0) == 2.0**-23
     for dtype, largest in ((torch.float32, 2.0**58), (torch.float64, 2.0**900)):
         for power in (0.0, 4.0, 10.0, 20.0, 300.0):
-            assert power * distance_floor(dtype, power) ** -(power + 2) < largest * 1.001
+            floor = PairPotential(Riesz(power)).floor(dtype)
+            assert power * floor ** -(power + 2) < largest * 1.001
+    assert distance_floor(torch.float32, 100.0) == distance_floor(torch.float64, 100.0)
 
 
 def test_table_of_names() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.integrate
@@ -37,7 +38,7 @@ def test_tabulated_values(dim: int) -> None:
 
 
 def test_closed_forms() -> None:
-    for dim in (4, 5, 10, 100, 5000):
+    for dim in (4, 5, 10, 100, 5000, 10**6, 10**9):
         assert expected_energy(dim, power=2.0) == pytest.approx((dim - 2) / (2 * (dim - 3)), rel=1e-11)
     sine_integral = scipy.special.sici(math.pi)[0]
     assert expected_energy(3, power=1.0, distance="angular") == pytest.approx(sine_integral / 2, rel=1e-12)
@@ -57,12 +58,24 @@ def test_angular_integral_against_adaptive_quadrature(dim: int, power: float) ->
         theta = t ** (1 / gap)
         return np.sinc(theta / math.pi) ** (dim - 2) / gap
 
+    if dim > 100:
+        with mpmath.workdps(30):
+            top, bottom = (
+                mpmath.quad(lambda t, s=s: t**-s * mpmath.sin(t) ** (dim - 2), mpmath.linspace(0, mpmath.pi, 33))
+                for s in (power, 0)
+            )
+            assert value == pytest.approx(float(top / bottom), rel=1e-8)
+        return
     top = scipy.integrate.quad(smooth, 0, math.pi**gap, epsabs=0, epsrel=1e-11, limit=500)[0]
     bottom = math.sqrt(math.pi) * math.exp(math.lgamma((dim - 1) / 2) - math.lgamma(dim / 2))
-    if dim < 100:  # beyond, pi**gap overflows the plain substitution
-        assert value == pytest.approx(top / bottom, rel=1e-8)
-    else:
-        assert value == pytest.approx((math.pi / 2) ** -power, rel=2e-2)
+    assert value == pytest.approx(top / bottom, rel=1e-8)
+
+
+def test_angular_integral_in_very_high_dimension() -> None:
+    """theta = pi/2 + x / sqrt(d) with x nearly standard normal: f(pi/2) (1 + f''/f / (2 d)) to the next order."""
+    for power in (1.0, 2.0):
+        expected = (math.pi / 2) ** -power * (1 + power * (power + 1) / (math.pi / 2) ** 2 / 2 / 10**6)
+        assert expected_energy(10**6, power=power, distance="angular") == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("half_space", [False, True])
@@ -95,11 +108,11 @@ def test_half_space_limits() -> None:
 
 
 def test_wrong_input_is_explained() -> None:
-    with pytest.raises(ValueError, match=r"expected_energy: dim must be at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"expected_energy: dim must be a whole number of 2 or more, got 1"):
         expected_energy(1)
-    with pytest.raises(ValueError, match=r"expected_energy: power must lie in \[0, inf\], got -1"):
+    with pytest.raises(ValueError, match=r"Riesz: power must lie in \[0, 10000\], got -1"):
         expected_energy(3, power=-1.0)
     with pytest.raises(ValueError, match=r"unknown distance 'cosine': choose angular, euclidean"):
         expected_energy(3, distance="cosine")
-    with pytest.raises(ValueError, match=r"expected_energy: num_points must be at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"expected_energy: num_points must be a whole number of 2 or more, got 1"):
         expected_energy(3, num_points=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.formulas.energies import EnergyKernel, PairPotential, Riesz
-from hypersphere.functional import hyperspherical_energy
+from hypersphere.functional import hyperspherical_energy, pairwise_angle, pairwise_cosine
 from hypersphere.kernels.energy import block_rows, energy_and_gradient, reasons_not
 
 OPTIONS = list(itertools.product((0.0, 1.0, 2.0, 2.5), ("euclidean", "angular"), (False, True)))
@@ -76,13 +76,14 @@ def test_many_pairs_lose_nothing_visible() -> None:
     assert energy.item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("impl", ["torch", "blocked"])
-@pytest.mark.parametrize(("power", "distance", "half_space"), [(0.0, "euclidean", True), (2.0, "angular", False)])
-def test_compiled_equals_eager(power: float, distance: str, half_space: bool, impl: str) -> None:
+@pytest.mark.parametrize(("power", "distance", "half_space"), [(0.0, "euclidean", True), (2.0, "angular", True)])
+def test_compiled_equals_eager(power: float, distance: str, half_space: bool, impl: str, dynamic: bool) -> None:
     def energy(weight: Tensor) -> Tensor:
         return hyperspherical_energy(weight, power=power, distance=distance, half_space=half_space, impl=impl)
 
-    compiled = torch.compile(energy, fullgraph=True, backend="aot_eager", dynamic=False)
+    compiled = torch.compile(energy, fullgraph=True, backend="aot_eager", dynamic=dynamic)
     eager_leaf = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
     leaf = eager_leaf.detach().clone().requires_grad_()
     expected, found = energy(eager_leaf), compiled(leaf)
@@ -99,6 +100,23 @@ def test_kernel_objects_are_blocked_in_eager_only() -> None:
     assert reasons_not(weight, kernel) == []
     compiled = torch.compile(lambda w: hyperspherical_energy(w, kernel=kernel), fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(weight), hyperspherical_energy(weight, power=1.0), rtol=1e-6)
+    torch.compiler.reset()
+
+
+def test_kernel_objects_are_refused_in_words_when_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = EnergyKernel(lambda z: 1 / z, lambda z: -1 / z**2)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with pytest.raises(
+        ValueError, match=r"impl='blocked' cannot run here: a kernel object of your own cannot be compiled"
+    ):
+        hyperspherical_energy(torch.randn(5, 3), kernel=kernel, impl="blocked")
+
+
+def test_geometry_compiles() -> None:
+    a, b = torch.randn(4, 3), torch.randn(5, 3)
+    for function in (pairwise_angle, pairwise_cosine):
+        compiled = torch.compile(lambda x, y, f=function: f(x, y), fullgraph=True, backend="aot_eager")
+        assert torch.allclose(compiled(a, b), function(a, b), atol=1e-6)
     torch.compiler.reset()
 
 

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from hypersphere.data.order import check_count, index_batches, num_batches
+from hypersphere.checks import check_count
+from hypersphere.data.order import index_batches, num_batches
 
 __all__ = ["ImageSet", "StreamedImages", "TensorImages", "usable_cores"]
 
@@ -95,7 +96,7 @@ class ImageSet(abc.ABC):
             Iterator over images (N, C, H, W) uint8 and labels (N,) int64, on the CPU.
 
         Raises:
-            TypeError, ValueError: at the call, if an argument is no whole number or out of range.
+            ValueError: at the call, if an argument is no whole number or out of range.
         """
         indices = index_batches(
             len(self),

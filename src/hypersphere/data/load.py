@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hypersphere.checks import check_choice, unknown_name
+from hypersphere.checks import check_choice, check_count, unknown_name
 from hypersphere.config import DataConfig
 from hypersphere.data import cache
 from hypersphere.data.decode import decode_all, is_grey, open_image, reader_for, threads_for
@@ -19,7 +19,6 @@ from hypersphere.data.division import hold_out, keep_fractions
 from hypersphere.data.hub import HUB_SETS, hub_folder
 from hypersphere.data.images import ImageSet, StreamedImages, TensorImages
 from hypersphere.data.listed import ListedSource, find_images, read_csv
-from hypersphere.data.order import check_count
 from hypersphere.data.parquet import ParquetSource
 from hypersphere.data.parquet_files import find_parquet
 from hypersphere.data.sources import SPLITS, Encoded, Source, split_named

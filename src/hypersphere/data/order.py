@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hypersphere.checks import check_range
+from hypersphere.checks import check_count, check_range
 
-__all__ = ["ROLES", "check_count", "index_batches", "num_batches", "permutation"]
+__all__ = ["ROLES", "index_batches", "num_batches", "permutation"]
 
 # what an order is for; the same seed gives each role an order of its own
 ROLES = ("shuffle", "test", "validation", "keep")
@@ -73,10 +73,3 @@ def index_batches(
     order = permutation(num, "shuffle", seed, epoch) if shuffle else np.arange(num, dtype=np.int64)
     batches = (order[number * batch_size : (number + 1) * batch_size] for number in range(start, total))
     return (np.array_split(batch, world_size)[rank] for batch in batches)
-
-
-def check_count(who: str, argument: str, value: object, *, low: int) -> None:
-    """Raise unless `value` is a whole number >= `low`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{who}: {argument} must be a whole number, got {value!r}.")
-    check_range(who, argument, int(value), low=low)

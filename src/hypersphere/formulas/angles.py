@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["angle_from_cosine", "arc_cosine"]
+__all__ = ["angle_from_cosine", "angle_slope", "arc_cosine"]
 
 # sin(theta) is floored here in the derivative: sqrt of the rounding error of a cosine
 _SINE_FLOOR = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
@@ -20,12 +20,17 @@ def arc_cosine(cosine: Tensor) -> Tensor:
     The cosine of equal or opposite rows misses 1 by an ulp or two, which would put their angle off by 3e-4 rad in
     float32 and 2e-8 rad in float64.
     """
-    near = 1 - 4 * torch.finfo(cosine.dtype).eps
-    return torch.where(cosine.abs() > near, cosine.sign(), cosine).acos()
+    return torch.where(_at_the_end(cosine), cosine.sign(), cosine).acos()
+
+
+def _at_the_end(cosine: Tensor) -> Tensor:
+    return cosine.abs() > 1 - 4 * torch.finfo(cosine.dtype).eps
 
 
 class _AngleFromCosine(torch.autograd.Function):
-    """Arc cosine of a clamped cosine; its backward is written in differentiable operations, so it can be repeated."""
+    """Arc cosine of a clamped cosine; its derivative is written in differentiable operations, so it can be repeated."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(cosine: Tensor) -> Tensor:
@@ -37,15 +42,18 @@ class _AngleFromCosine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        (cosine,) = ctx.saved_tensors
-        floor = _SINE_FLOOR[cosine.dtype]
-        sine = (1 - cosine * cosine).clamp_min(floor * floor).sqrt()
-        gradient: Tensor = -grad_outputs[0] / sine
-        return gradient
+        return grad_outputs[0] * angle_slope(ctx.saved_tensors[0])
+
+
+def angle_slope(cosine: Tensor) -> Tensor:
+    """d theta / dc: -1 / sin(theta), bounded; zero where the cosine counts as 1 or -1."""
+    floor = _SINE_FLOOR[cosine.dtype]
+    sine = (1 - cosine * cosine).clamp_min(floor * floor).sqrt()
+    return -sine.reciprocal().masked_fill(_at_the_end(cosine), 0.0)
 
 
 def angle_from_cosine(cosine: Tensor) -> Tensor:
-    r"""theta = arccos(c) in radians, in [0, pi], with d theta / dc = -1 / max(sin theta, floor).
+    r"""theta = arccos(c) in radians, in [0, pi], with d theta / dc = -1 / max(sin theta, floor), 0 at the ends.
 
     Args:
         cosine: any shape, float32 or float64; outside [-1, 1] or within four ulps of a bound counts as the bound.
@@ -54,9 +62,8 @@ def angle_from_cosine(cosine: Tensor) -> Tensor:
         Angles in radians, same shape and dtype.
 
     Edge cases:
-        At c = +-1 the derivative is bounded by 2^9 (float32) or 2^23 (float64). What a cosine's own gradient
-        multiplies it with, u_j - c u_i, vanishes there, so the gradient with respect to vectors is zero at theta = 0
-        and theta = pi: the mean of all directional limits.
+        Within four ulps of c = +-1 the derivative is zero: the mean of all directional limits. Next to it, it is
+        bounded by 2^9 (float32) or 2^23 (float64).
 
     Example:
         >>> angle_from_cosine(torch.tensor([1.0, 0.0, -1.0]))

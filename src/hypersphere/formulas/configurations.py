@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["THOMSON", "best_known_sum", "inner_products", "line_inner_products"]
+__all__ = ["THOMSON", "best_known_sum", "line_angles", "neighbour_angles", "polygon_angles"]
 
 _GOLDEN = (1 + math.sqrt(5)) / 2
 
@@ -31,41 +31,42 @@ _UNIVERSAL: dict[tuple[int, int], dict[float, int]] = {
 }
 
 
-def inner_products(num_points: int, dim: int) -> dict[float, int] | None:
-    """Inner products (with counts) from one point of the proven optimum for every Riesz power, or None.
+def neighbour_angles(num_points: int, dim: int) -> dict[float, int] | None:
+    """Angles (with counts) from one point of the proven optimum to the others, for every Riesz power, or None.
 
     Regular polygons (d = 2), simplices (N <= d + 1), cross-polytopes (N = 2d) and the universally optimal table.
     """
     if num_points <= dim + 1:
-        return {-1 / (num_points - 1): num_points - 1}
+        return {math.acos(-1 / (num_points - 1)): num_points - 1}
     if dim == 2:
-        return polygon(num_points)
+        return polygon_angles(num_points)
     if num_points == 2 * dim:
-        return {-1: 1, 0: num_points - 2}
-    return _UNIVERSAL.get((num_points, dim))
+        return {math.pi: 1, math.pi / 2: num_points - 2}
+    cosines = _UNIVERSAL.get((num_points, dim))
+    return None if cosines is None else {math.acos(cosine): count for cosine, count in cosines.items()}
 
 
-def polygon(num_points: int) -> dict[float, int]:
-    """Inner products of the regular N-gon: cos(2 pi k / N), k = 1 .. N-1."""
-    counts: dict[float, int] = {}
-    for index in range(1, num_points // 2 + 1):
-        counts[math.cos(2 * math.pi * index / num_points)] = 1 if 2 * index == num_points else 2
-    return counts
+def polygon_angles(num_points: int) -> dict[float, int]:
+    """Angles between the corners of the regular N-gon: 2 pi k / N."""
+    angles = {math.pi * (2 * index / num_points): 2 for index in range(1, num_points // 2 + 1)}
+    if num_points % 2 == 0:
+        angles[math.pi] = 1
+    return angles
 
 
-def line_inner_products(num_lines: int, dim: int) -> dict[float, int] | None:
+def line_angles(num_lines: int, dim: int) -> dict[float, int] | None:
     """The same for N lines in half space: the 2N points [w, -w] of an antipodal optimum, or None.
 
     An orthonormal frame for N <= d; an optimum of 2N points that is symmetric about the origin otherwise.
     """
     if num_lines <= dim:
-        return {-1: 1, 0: 2 * num_lines - 2} if num_lines > 1 else {-1: 1}
-    found = inner_products(2 * num_lines, dim)
-    return found if found is not None and -1 in found else None
+        return {math.pi: 1, math.pi / 2: 2 * num_lines - 2} if num_lines > 1 else {math.pi: 1}
+    found = neighbour_angles(2 * num_lines, dim)
+    return found if found is not None and math.pi in found else None
 
 
-# Thomson problem, power 1 on S^2: sums over i < j, N -> energy (wales2006structure); each was reached again by
-# optimisation from random starts (tests/functional/test_optima.py)
+# Thomson problem, power 1 on S^2: sums over i < j, N -> energy (wales2006structure); each is reached again by
+# optimisation from random starts in tests/functional/test_optima.py, most of them in the slow tests
 THOMSON: dict[int, float] = {
     2: 0.500000000, 3: 1.732050808, 4: 3.674234614, 5: 6.474691495, 6: 9.985281374, 7: 14.452977414, 8: 19.675287861,
     9: 25.759986531, 10: 32.716949460, 11: 40.596450508, 12: 49.165253058, 13: 58.853230612, 14: 69.306363297,

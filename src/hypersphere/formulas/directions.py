@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import torch
 from torch import Tensor
 
-__all__ = ["own_cosine", "unit_rows", "working_dtype"]
+__all__ = ["full_precision", "narrow", "own_cosine", "unit_rows", "widen", "working_dtype"]
 
 # rows whose largest entry is below this count as zero: their reciprocal norm would overflow
 _ZERO_ROW = {torch.float32: 1e-30, torch.float64: 1e-290}
@@ -15,6 +18,47 @@ _ZERO_ROW = {torch.float32: 1e-30, torch.float64: 1e-290}
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 for every dtype narrower than that, float64 for float64."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class _Widen(torch.autograd.Function):
+    """A cast to a wider dtype whose gradient, on its way back, saturates instead of overflowing."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(narrow: Tensor, dtype: torch.dtype) -> Tensor:
+        return narrow.to(dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, torch.dtype], output: Tensor) -> None:
+        ctx.narrow, ctx.wide = inputs[0].dtype, inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return narrow(grad_outputs[0], ctx.narrow), None
+
+
+def widen(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`tensor.to(dtype)`, with a gradient that never becomes infinite by being narrowed again."""
+    if tensor.dtype == dtype:
+        return tensor
+    wide: Tensor = _Widen.apply(tensor, dtype)
+    return wide
+
+
+def narrow(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`tensor.to(dtype)` with values beyond the range of `dtype` at its ends; differentiable."""
+    if torch.finfo(dtype).max >= torch.finfo(tensor.dtype).max:
+        return tensor.to(dtype)
+    largest = torch.finfo(dtype).max
+    return tensor.clamp(-largest, largest).to(dtype)
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """A block in which autocast leaves matrix products alone."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
 
 
 def unit_rows(vectors: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -30,15 +74,19 @@ def unit_rows(vectors: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
     """
     # u does not depend on a common factor, so the factor that keeps squares in range is a constant to autograd
     largest = vectors.detach().abs().amax(dim=-1, keepdim=True)
-    zero = largest < _ZERO_ROW[vectors.dtype]
-    size = largest.clamp_min(eps**0.5) if eps else largest.masked_fill(zero, 1.0)
-    scaled = vectors / size
-    square = scaled.square().sum(dim=-1, keepdim=True)
+    smallest = _ZERO_ROW[vectors.dtype]
     if eps:
-        square = square + eps / size.square()
-        factor = square.rsqrt()
+        # an eps whose root is below the smallest size counts as that size squared
+        root = max(eps**0.5, smallest)
+        size = largest.clamp_min(root)
+        scaled = vectors / size
+        factor = (scaled.square().sum(dim=-1, keepdim=True) + (root / size).square()).rsqrt()
     else:
-        factor = square.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
+        zero = largest < smallest
+        size = largest.masked_fill(zero, 1.0)
+        scaled = (vectors / size).masked_fill(zero, 0.0)
+        square = scaled.square().sum(dim=-1, keepdim=True).masked_fill(zero, 1.0)
+        factor = square.rsqrt().masked_fill(zero, 0.0)
     return scaled * factor, factor / size
 
 

@@ -12,9 +12,19 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import angle_from_cosine, arc_cosine
+from hypersphere.formulas.angles import angle_from_cosine, angle_slope, arc_cosine
+from hypersphere.formulas.directions import working_dtype
 
-__all__ = ["DISTANCES", "ENERGIES", "EnergyKernel", "PairKernel", "PairPotential", "Riesz", "distance_floor"]
+__all__ = [
+    "DISTANCES",
+    "ENERGIES",
+    "EnergyKernel",
+    "PairKernel",
+    "PairPotential",
+    "Riesz",
+    "distance_floor",
+    "energy_dtype",
+]
 
 DISTANCES = {
     "euclidean": "chord |u_i - u_j| between unit vectors, in [0, 2]",
@@ -23,6 +33,8 @@ DISTANCES = {
 
 # exponent of two that a force may reach: rows of norm 1e-20 multiply it by 2^66 and must stay finite
 _LARGEST_EXPONENT = {torch.float32: 58.0, torch.float64: 900.0}
+# beyond it, energies of near neighbours leave the range of float32
+_LARGEST_SINGLE_POWER = 4.0
 # Gram products of unit rows carry a few ulps of error, so 2 - 2c means nothing below the square of these
 _SMALLEST_DISTANCE = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
 
@@ -44,8 +56,8 @@ class EnergyKernel:
     r"""A kernel of your own: any decreasing f with its derivative, both elementwise on a tensor of distances.
 
     Args:
-        value: f(z) for z > 0, finite at the floor of `distance_floor`.
-        derivative: f'(z).
+        value: f(z) for 0 < z <= pi, finite at the floor of `distance_floor`; must not change its argument.
+        derivative: f'(z), the true derivative: the blocked implementation uses it, plain torch differentiates `value`.
 
     Example:
         >>> gaussian = EnergyKernel(lambda z: torch.exp(-z.square()), lambda z: -2 * z * torch.exp(-z.square()))
@@ -125,17 +137,29 @@ ENERGIES: dict[str, Riesz] = {
 
 
 def distance_floor(dtype: torch.dtype, power: float = 0.0) -> float:
-    """Smallest distance (chord, or angle in radians) that enters an energy exactly; nearer pairs count as this far.
+    """Smallest distance (chord, or angle in radians) that enters an energy; nearer pairs count as this far.
 
-    2^-9 in float32 and 2^-23 in float64: below it the rounding of a Gram product is as large as the distance. For
-    powers above 4.2 (float32) or 36 (float64) it rises, so that the force s z^-(s+2) stays below 2^58 or 2^900.
+    2^-9 where the work is done in float32 and 2^-23 in float64: at the floor, the rounding of a Gram product makes a
+    distance uncertain by up to a few percent, ten times farther away by a hundredth of that. It rises where the force
+    s z^-(s+2) would leave 2^900: in float64 for powers above 36, to 0.0025 for s = 100. Work is done in float32 for
+    inputs up to float32 and powers up to 4, and in float64 for all others (`energy_dtype`). The rounding stays below
+    the floor for dimensions up to 1e5.
 
     Example:
         >>> distance_floor(torch.float32)
         0.001953125
     """
+    return _floor(energy_dtype(dtype, power), power)
+
+
+def _floor(dtype: torch.dtype, power: float) -> float:
     exponent = _LARGEST_EXPONENT[dtype] - math.log2(max(power, 1.0))
     return max(_SMALLEST_DISTANCE[dtype], math.exp2(-exponent / (power + 2)))
+
+
+def energy_dtype(dtype: torch.dtype, power: float) -> torch.dtype:
+    """The dtype in which an energy of this power is computed for weights of `dtype`."""
+    return torch.float64 if power > _LARGEST_SINGLE_POWER else working_dtype(dtype)
 
 
 @dataclass(frozen=True)
@@ -143,10 +167,10 @@ class PairPotential:
     r"""What one pair of neurons adds to the energy, as a function of its cosine c.
 
     Euclidean: phi(c) = f(D) with D² = 2 - 2c. Angular: phi(c) = f(theta + pi * angle_offset) with theta = arccos c.
-    `force` is d phi / dc >= 0, the coefficient of spec eq. dE/dw_i = sum_j force(c_ij) (u_j - c_ij u_i) / |w_i|.
+    `force` is d phi / dc >= 0, the coefficient in dE/dw_i = sum_j force(c_ij) (u_j - c_ij u_i) / |w_i|.
 
-    Limits: D (or theta) below `distance_floor` counts as the floor and has force zero; at theta = pi the angular force
-    is bounded by the floor of sin(theta), while the tangential vector it multiplies is exactly zero there.
+    Limits: D (or theta) up to `distance_floor` counts as the floor and has force zero. Where c counts as -1, the
+    angular force, whose direction is undefined there, is zero too.
     """
 
     kernel: PairKernel
@@ -163,42 +187,42 @@ class PairPotential:
             )
 
     def floor(self, dtype: torch.dtype) -> float:
-        """`distance_floor` for this kernel: a kernel of the user's own takes the one of power 0."""
-        return distance_floor(dtype, getattr(self.kernel, "power", 0.0))
+        """The floor for cosines of `dtype`; a kernel of the user's own takes the one of power 0."""
+        return _floor(dtype, self.power)
+
+    @property
+    def power(self) -> float:
+        """Exponent of the kernel, 0 for a kernel of the user's own."""
+        return self.kernel.power if isinstance(self.kernel, Riesz) else 0.0
 
     def value(self, cosine: Tensor) -> Tensor:
         """phi(c), differentiable any number of times."""
         floor = self.floor(cosine.dtype)
         if self.distance == "angular":
-            return self.kernel.value(angle_from_cosine(cosine).clamp_min(floor) + math.pi * self.angle_offset)
-        square = (2 - 2 * cosine).clamp_min(floor**2)
-        return _value_of_square(self.kernel, square)
+            theta = angle_from_cosine(cosine)
+            return self.kernel.value(theta.masked_fill(theta <= floor, floor) + math.pi * self.angle_offset)
+        square = 2 - 2 * cosine
+        return _value_of_square(self.kernel, square.masked_fill(square <= floor**2, floor**2))
 
     def value_and_force(self, cosine: Tensor) -> tuple[Tensor, Tensor]:
         """phi(c) and d phi / dc in one pass, without autograd; `cosine` is scratch and may be overwritten."""
         floor = self.floor(cosine.dtype)
         if self.distance == "angular":
             theta = arc_cosine(cosine)
-            sine = theta.sin().clamp_min_(_SMALLEST_DISTANCE[cosine.dtype])
             near = theta <= floor
-            shifted = theta.clamp_min_(floor).add_(math.pi * self.angle_offset)
-            force = self.kernel.derivative(shifted).neg_().div_(sine).masked_fill_(near, 0.0)
-            return self.kernel.value(shifted), force
+            shifted = theta.clamp_min(floor) + math.pi * self.angle_offset
+            slope = angle_slope(cosine).masked_fill_(near, 0.0)
+            return self.kernel.value(shifted), self.kernel.derivative(shifted) * slope
         square = cosine.mul_(-2).add_(2).clamp_min_(floor**2)
         value = _value_of_square(self.kernel, square)
-        # a floored pair has no force: at infinite distance every decreasing kernel's slope is zero
-        far = torch.threshold_(square, floor**2, math.inf)
-        return value, _slope_of_square(self.kernel, far)
+        if isinstance(self.kernel, Riesz):
+            # a floored pair has no force: one pass sends it to infinity, where the slope of a power is zero
+            far = torch.threshold_(square, floor**2, math.inf)
+            return value, self.kernel.slope_of_square(far)
+        distance = square.sqrt()
+        return value, (-self.kernel.derivative(distance) / distance).masked_fill_(square <= floor**2, 0.0)
 
 
 def _value_of_square(kernel: PairKernel, square: Tensor) -> Tensor:
     """f(sqrt(t)), by the kernel's own shorter form when it has one."""
     return kernel.value_of_square(square) if isinstance(kernel, Riesz) else kernel.value(square.sqrt())
-
-
-def _slope_of_square(kernel: PairKernel, square: Tensor) -> Tensor:
-    """-f'(z)/z at z = sqrt(t), which is d phi / dc since dD/dc = -1/D; zero at t = infinity."""
-    if isinstance(kernel, Riesz):
-        return kernel.slope_of_square(square)
-    distance = square.sqrt()
-    return kernel.derivative(distance).neg().div(distance).nan_to_num(nan=0.0)

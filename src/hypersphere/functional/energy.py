@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
-from hypersphere.formulas.directions import own_cosine, unit_rows, working_dtype
-from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
+from hypersphere.formulas.directions import full_precision, narrow, own_cosine, unit_rows, widen, working_dtype
+from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz, energy_dtype
 from hypersphere.kernels.energy import blocked_energy, reasons_not
 
 __all__ = ["IMPLEMENTATIONS", "hyperspherical_energy", "stacked_energy"]
@@ -43,20 +43,24 @@ def hyperspherical_energy(
 
     Args:
         weight: K neurons as rows, any length (normalised here); K >= 2, or K >= 1 in half space.
-        power: exponent s >= 0, dimensionless; 0 is the logarithmic energy (of the distance, not of its square).
+        power: exponent s >= 0, dimensionless; 0 is the logarithmic energy (of the distance, not of its square). Powers
+            above 4 are computed in float64 whatever the dtype, since their values leave the range of float32.
         distance: "euclidean" (chord) or "angular" (radians).
         half_space: add the antipode of every neuron.
         eps: added inside the square root of the norms, squared units of `weight`, >= 0; the released code has 1e-4.
         angle_offset: added to every angle, in units of pi; the released code has 1e-4. Only with `distance="angular"`.
         kernel: any decreasing function of the distance with its derivative (`formulas.energies.EnergyKernel`) in
-            place of `power`.
+            place of `power`. "torch" differentiates its value, "blocked" takes its derivative.
         reduction: "mean" over pairs i != j, or "sum" over ordered pairs (twice the sum over i < j of the physicists).
-        impl: "torch" (plain, the truth, O(K²) memory, differentiable any number of times), "blocked" (value and
-            gradient in one pass, O(K·D + block²) memory, differentiable once), or "auto": "torch" up to K = 1024.
+        impl: "torch" (plain, the truth, O(K²) memory, differentiable any number of times,
+            in reverse mode), "blocked" (value and
+            gradient in one pass, O(K·D + block²) memory, differentiable once by `backward`), or
+            "auto": "torch" up to K = 1024 and wherever "blocked" cannot run.
 
     Returns:
-        Scalar, dimensionless, float32, or float64 for float64 weights. Matrix products run in that dtype, under
-        autocast too.
+        Scalar, dimensionless, float32, or float64 for float64 weights. Matrix products run in that dtype at least,
+        under autocast too; on CUDA they follow `torch.set_float32_matmul_precision`, and TF32 needs distances to be
+        larger than the floor says.
 
     Raises:
         ValueError: if `weight` is not (K, D), has too few neurons, an option is unknown or out of range, or a named
@@ -64,14 +68,15 @@ def hyperspherical_energy(
         TypeError: if `weight` is not a floating-point tensor.
 
     Edge cases:
-        Equal rows: the distance is floored at 2^-9 (float32) or 2^-23 (float64), with gradient zero below the floor;
-        for large powers the floor rises so that nothing overflows (`formulas.energies.distance_floor`).
-        Zero row: orthogonal to every row, gradient zero. Norms from 1e-20 to 1e+18 are exact in float32.
+        Equal rows: the distance is floored at 2^-9 (float32) or 2^-23 (float64), with gradient zero at and below the
+        floor, so that the energy saturates (`formulas.energies.distance_floor`).
+        Zero row: orthogonal to every row; gradient zero with eps = 0. Norms from 1e-20 to 1e+18 are fine in float32.
         eps = 0: the energy does not depend on the norms, and w_i · dE/dw_i = 0.
+        Values and gradients beyond the range of their dtype (float16, large powers) stop at its largest number.
 
     Source:
-        liu2018mhe, eq. 1-3 (half space: sec. 3.3; angular: sec. 3.2). Differs from the released code at power 0,
-        which takes the log of the squared distance (twice this value).
+        liu2018mhe: full space, half space, and the angular energies (A-MHE). Differs from the released code at power
+        0, which takes the log of the squared distance (twice this value).
 
     Example:
         >>> hyperspherical_energy(torch.eye(3), power=2.0)
@@ -127,7 +132,7 @@ def stacked_energy(
     who = "hyperspherical_energy"
     check_matrix(who, "weight", weight, "B K D")
     check_choice(who, "impl", impl, IMPLEMENTATIONS)
-    check_range(who, "eps", eps, low=0.0)
+    check_range(who, "eps", eps, low=0.0, high=1e30)
     smallest = 1 if half_space else 2
     num_neurons, dim = weight.shape[1:]
     if num_neurons < smallest or dim < 1:
@@ -141,23 +146,28 @@ def stacked_energy(
         impl = "torch" if num_neurons <= _LARGEST_PLAIN or reasons_not(weight, potential.kernel) else "blocked"
     elif impl == "blocked" and (reasons := reasons_not(weight, potential.kernel)):
         raise ValueError(f"{who}: impl='blocked' cannot run here: {'; '.join(reasons)}. Use impl='auto'.")
-    if impl == "blocked":
-        return torch.stack([blocked_energy(matrix, potential, half_space=half_space, eps=eps) for matrix in weight])
+    if impl == "blocked" and len(weight):
+        energies = [blocked_energy(matrix, potential, half_space=half_space, eps=eps) for matrix in weight]
+        return torch.stack(energies)
     return _plain_energy(weight, potential, half_space=half_space, eps=eps)
 
 
 def _plain_energy(weight: Tensor, potential: PairPotential, *, half_space: bool, eps: float) -> Tensor:
     """Mean pair energy of each (K, D) matrix from its whole K×K matrix of cosines, under autograd."""
-    unit, _ = unit_rows(weight.to(working_dtype(weight.dtype)), eps)
+    unit, _ = unit_rows(widen(weight, energy_dtype(weight.dtype, potential.power)), eps)
     num_neurons = weight.shape[-2]
-    with torch.autocast(weight.device.type, enabled=False):
+    with full_precision(weight.device):
         cosine = unit @ unit.mT
     same = torch.eye(num_neurons, dtype=torch.bool, device=weight.device)
     # i = j is no pair: its cosine is replaced before the kernel, so that no infinity meets the mask
-    value = potential.value(cosine.masked_fill(same, -1.0)).masked_fill(same, 0.0)
+    others = cosine.masked_fill(same, -1.0)
     count = num_neurons * (num_neurons - 1)
     if half_space:
         # the virtual neuron of row i is -u_i, and the pair (i, -i) belongs to the sum
-        value = value + potential.value(-torch.where(same, own_cosine(unit, eps)[..., None], cosine))
+        mirrored = -torch.where(same, own_cosine(unit, eps)[..., None], cosine)
+        value, virtual = potential.value(torch.stack([others, mirrored])).unbind()
+        total = value.masked_fill(same, 0.0) + virtual
         count = num_neurons * (2 * num_neurons - 1)
-    return value.sum(dim=(-2, -1)) / count
+    else:
+        total = potential.value(others).masked_fill(same, 0.0)
+    return narrow(total.sum(dim=(-2, -1)) / count, working_dtype(weight.dtype))

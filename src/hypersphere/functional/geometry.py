@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hypersphere.checks import check_matrix, check_range
+from hypersphere.checks import check_floating, check_matrix, check_range
 from hypersphere.formulas.angles import angle_from_cosine
-from hypersphere.formulas.directions import unit_rows, working_dtype
+from hypersphere.formulas.directions import full_precision, unit_rows, widen, working_dtype
 
 __all__ = ["normalize", "pairwise_angle", "pairwise_cosine"]
 
@@ -40,14 +40,11 @@ def normalize(vectors: Float[Tensor, "*batch D"], *, eps: float = 0.0) -> Float[
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    if not vectors.is_floating_point():
-        raise TypeError(
-            f"normalize: expected vectors of a floating-point dtype, got {vectors.dtype}. Call .float() on it."
-        )
-    check_range("normalize", "eps", eps, low=0.0)
+    check_floating("normalize", "vectors", vectors)
+    check_range("normalize", "eps", eps, low=0.0, high=1e30)
     if vectors.numel() == 0:
         return vectors
-    return unit_rows(vectors.to(working_dtype(vectors.dtype)), eps)[0].to(vectors.dtype)
+    return unit_rows(widen(vectors, working_dtype(vectors.dtype)), eps)[0].to(vectors.dtype)
 
 
 def pairwise_cosine(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"] | None = None) -> Float[Tensor, "N M"]:
@@ -71,8 +68,8 @@ def pairwise_cosine(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"] | None = No
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    left, right = _two_sets("pairwise_cosine", a, b, working_dtype(a.dtype))
-    return _cosine(left, right).clamp(-1, 1).to(a.dtype)
+    _check_sets("pairwise_cosine", a, b)
+    return _cosine(a, b, working_dtype(a.dtype)).clamp(-1, 1).to(a.dtype)
 
 
 def pairwise_angle(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"] | None = None) -> Float[Tensor, "N M"]:
@@ -85,6 +82,7 @@ def pairwise_angle(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"] | None = Non
     Returns:
         Angles in [0, pi] radians, dtype of `a`. The product runs in float64, since a float32 cosine resolves no angle
         below 3e-4: float32 input is right to 1e-6 rad everywhere, 0 and pi included; N·M·8 bytes are held meanwhile.
+        Angles below 4e-8 rad count as 0, and those as near to pi as pi.
 
     Raises:
         ValueError: if a shape is not (N, D) and (M, D).
@@ -97,25 +95,24 @@ def pairwise_angle(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"] | None = Non
         >>> pairwise_angle(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1e-3]]))
         tensor([[0.0010]])
     """
-    left, right = _two_sets("pairwise_angle", a, b, torch.float64)
-    return angle_from_cosine(_cosine(left, right)).to(a.dtype)
+    _check_sets("pairwise_angle", a, b)
+    return angle_from_cosine(_cosine(a, b, torch.float64)).to(a.dtype)
 
 
-def _two_sets(who: str, a: Tensor, b: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Both sets as unit rows in `dtype`, checked."""
+def _check_sets(who: str, a: Tensor, b: Tensor | None) -> None:
+    """Raise unless `a` is (N, D) and `b`, if there is one, (M, D)."""
     check_matrix(who, "a", a, "N D")
-    left = normalize(a.to(dtype))
-    if b is None:
-        return left, left
-    check_matrix(who, "b", b, "M D")
-    if b.shape[1] != a.shape[1]:
-        raise ValueError(
-            f"{who}: expected a (N, D) and b (M, D) with the same D, got {tuple(a.shape)} and {tuple(b.shape)}."
-        )
-    return left, normalize(b.to(dtype))
+    if b is not None:
+        check_matrix(who, "b", b, "M D")
+        if b.shape[1] != a.shape[1]:
+            raise ValueError(
+                f"{who}: expected a (N, D) and b (M, D) with the same D, got {tuple(a.shape)} and {tuple(b.shape)}."
+            )
 
 
-def _cosine(left: Tensor, right: Tensor) -> Tensor:
-    """Gram product that autocast leaves in full precision."""
-    with torch.autocast(left.device.type, enabled=False):
+def _cosine(a: Tensor, b: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Inner products of unit rows in `dtype`, which autocast leaves alone."""
+    left = unit_rows(widen(a, dtype))[0] if a.numel() else a.to(dtype)
+    right = left if b is None else unit_rows(widen(b, dtype))[0] if b.numel() else b.to(dtype)
+    with full_precision(left.device):
         return left @ right.mT

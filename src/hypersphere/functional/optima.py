@@ -7,8 +7,8 @@ import math
 
 import torch
 
-from hypersphere.checks import check_choice
-from hypersphere.formulas.configurations import best_known_sum, inner_products, line_inner_products, polygon
+from hypersphere.checks import check_choice, check_count
+from hypersphere.formulas.configurations import best_known_sum, line_angles, neighbour_angles, polygon_angles
 from hypersphere.formulas.energies import DISTANCES, Riesz
 
 __all__ = ["minimum_energy"]
@@ -17,13 +17,13 @@ __all__ = ["minimum_energy"]
 def minimum_energy(
     num_points: int, dim: int, *, power: float = 0.0, distance: str = "euclidean", half_space: bool = False
 ) -> float | None:
-    r"""Smallest mean pair energy of `num_points` directions in `dim` dimensions where it is known, else None.
+    r"""Smallest known mean pair energy of `num_points` directions in `dim` dimensions, or None.
 
-    Known for the chord: N <= d + 1 (simplex), d = 2 (polygon), N = 2d (cross-polytope), the universally optimal
-    configurations (icosahedron, 600-cell, E8, Leech, ...) for every power; on S^2 the Thomson table (power 1) and the
-    best found values for powers 0 and 2. In half space: N <= d (orthonormal frame), optima that are symmetric about
-    the origin, and the best found for a few N in three and four dimensions.
-    Known for the angle: two points, polygons, and in half space N <= d.
+    Proven for the chord and every power: N <= d + 1 (simplex), d = 2 (polygon), N = 2d (cross-polytope), the
+    universally optimal configurations (icosahedron, 600-cell, E8, Leech, ...); in half space N <= d (orthonormal
+    frame) and those optima that are symmetric about the origin. Proven for the angle: two points, polygons, and in half
+    space N <= d. Best found, not proven: on S^2 the Thomson table (power 1) and powers 0 and 2 for many N up to 50; in
+    half space a few N in three and four dimensions for powers 0, 1, 2.
 
     Args:
         num_points: number N of directions, at least 2 (1 in half space).
@@ -49,17 +49,15 @@ def minimum_energy(
         True
     """
     smallest = 1 if half_space else 2
-    if num_points < smallest or dim < 1:
-        raise ValueError(
-            f"minimum_energy: expected num_points >= {smallest} and dim >= 1, got num_points={num_points}, dim={dim}."
-        )
+    check_count("minimum_energy", "num_points", num_points, low=smallest)
+    check_count("minimum_energy", "dim", dim, low=1)
     check_choice("minimum_energy", "distance", distance, list(DISTANCES))
     kernel = Riesz(power)
-    counts = _optimum(num_points, dim, distance, half_space)
-    if counts is not None:
-        cosine = torch.tensor(list(counts), dtype=torch.float64)
-        count = torch.tensor(list(counts.values()), dtype=torch.float64)
-        length = (2 - 2 * cosine).sqrt() if distance == "euclidean" else cosine.acos()
+    angles = _optimum(num_points, dim, distance, half_space)
+    if angles is not None:
+        angle = torch.tensor(list(angles), dtype=torch.float64)
+        count = torch.tensor(list(angles.values()), dtype=torch.float64)
+        length = 2 * (angle / 2).sin() if distance == "euclidean" else angle
         return float((count * kernel.value(length)).sum() / count.sum())
     if distance == "angular":
         return None
@@ -69,15 +67,15 @@ def minimum_energy(
 
 
 def _optimum(num_points: int, dim: int, distance: str, half_space: bool) -> dict[float, int] | None:
-    """Inner products from one point of the optimal configuration, or None when it is unknown."""
+    """Angles (with counts) from one point of the optimal configuration, or None when it is unknown."""
     if dim == 1 and num_points > (1 if half_space else 2):
         return None  # more points than the sphere S^0 has
     if distance == "euclidean":
-        return line_inner_products(num_points, dim) if half_space else inner_products(num_points, dim)
+        return line_angles(num_points, dim) if half_space else neighbour_angles(num_points, dim)
     # the angular kernels are no completely monotone functions of the squared chord, so the simplex need not be optimal
     # (at power 0 four points in space prefer the square); on the circle convexity in the angle decides
     if half_space:
-        return line_inner_products(num_points, dim) if num_points <= dim or dim == 2 else None
+        return line_angles(num_points, dim) if num_points <= dim or dim == 2 else None
     if dim == 2:
-        return polygon(num_points)
-    return {-1: 1} if num_points == 2 else None
+        return polygon_angles(num_points)
+    return {math.pi: 1} if num_points == 2 else None

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-from hypersphere.checks import check_choice, check_range
+from hypersphere.checks import check_choice, check_count
 from hypersphere.formulas.energies import DISTANCES, Riesz
 
 __all__ = ["expected_energy"]
@@ -53,26 +53,25 @@ def expected_energy(
         >>> round(expected_energy(64, power=2.0, half_space=True, num_points=64), 6)
         0.506164
     """
-    if dim < 2:
-        raise ValueError(f"expected_energy: dim must be at least 2, got {dim}.")
+    check_count("expected_energy", "dim", dim, low=2)
     check_choice("expected_energy", "distance", distance, list(DISTANCES))
-    check_range("expected_energy", "power", power, low=0.0)
-    if num_points is not None and num_points < (1 if half_space else 2):
-        raise ValueError(f"expected_energy: num_points must be at least {1 if half_space else 2}, got {num_points}.")
+    kernel = Riesz(power)
+    if num_points is not None:
+        check_count("expected_energy", "num_points", num_points, low=1 if half_space else 2)
     if half_space and num_points == 1:
-        return antipodal_energy(power, distance)
+        return _antipodal_energy(kernel, distance)
     if power >= dim - 1:
         return math.inf
     pair = _chord_energy(dim, power) if distance == "euclidean" else _angle_energy(dim, power)
     if half_space and num_points is not None:
-        return (2 * (num_points - 1) * pair + antipodal_energy(power, distance)) / (2 * num_points - 1)
+        return (2 * (num_points - 1) * pair + _antipodal_energy(kernel, distance)) / (2 * num_points - 1)
     return pair
 
 
-def antipodal_energy(power: float, distance: str) -> float:
+def _antipodal_energy(kernel: Riesz, distance: str) -> float:
     """f_s of two opposite points: at chord 2, or at angle pi."""
     farthest = 2.0 if distance == "euclidean" else math.pi
-    return float(Riesz(power).value(torch.tensor(farthest, dtype=torch.float64)))
+    return float(kernel.value(torch.tensor(farthest, dtype=torch.float64)))
 
 
 def _chord_energy(dim: int, power: float) -> float:
@@ -80,36 +79,47 @@ def _chord_energy(dim: int, power: float) -> float:
     if power == 0:
         digamma = torch.digamma(torch.tensor([dim - 1.0, (dim - 1) / 2], dtype=torch.float64))
         return float(-math.log(2) + 0.5 * (digamma[0] - digamma[1]))
-    logarithm = (
-        (dim - 2 - power) * math.log(2)
-        + math.lgamma(dim / 2)
-        + math.lgamma((dim - 1 - power) / 2)
-        - 0.5 * math.log(math.pi)
-        - math.lgamma(dim - 1 - power / 2)
-    )
-    return math.exp(logarithm)
+    # I_s = 2^-s [Gamma(2a) / Gamma(2a - s/2)] / [Gamma(a) / Gamma(a - s/2)], a = (d-1)/2: the mean of (4B)^(-s/2)
+    # for B ~ Beta(a, a)
+    half = (dim - 1) / 2
+    ratio = _log_gamma_ratio(2 * half, power / 2) - _log_gamma_ratio(half, power / 2)
+    return math.exp(ratio - power * math.log(2))
+
+
+def _log_gamma_ratio(x: float, h: float) -> float:
+    """ln Gamma(x) - ln Gamma(x - h), without the cancellation of two large logarithms."""
+    low = x - h
+    if low < 100:
+        return math.lgamma(x) - math.lgamma(low)
+
+    def correction(z: float) -> float:
+        return 1 / (12 * z) - 1 / (360 * z**3) + 1 / (1260 * z**5)
+
+    # Stirling's series, the large terms subtracted by hand
+    return h * math.log(low) - h - (x - 0.5) * math.log1p(-h / x) + correction(x) - correction(low)
 
 
 def _angle_energy(dim: int, power: float) -> float:
     """A_s by tanh-sinh quadrature, which takes the integrable singularity at theta = 0 in its stride."""
-    # theta^(d-1-s) must have fallen to e^-40 at the end of the range
-    reach = math.asinh(2 / math.pi * max(20.0, 20.0 / (dim - 1 - power)))
-    x = np.linspace(-reach, reach, 4097)
+    gap = dim - 1 - power
+    # theta^gap must have fallen to e^-40 at the end of the range, and the peak of sin^(d-2) must not fall between nodes
+    reach = math.asinh(2 / math.pi * max(20.0, 20.0 / gap))
+    x = np.linspace(-reach, reach, 4097 * max(1, round(dim**0.5 / 16)))
     # theta = pi (1 + tanh u) / 2 with u = pi/2 sinh x, written so that theta near 0 keeps its relative precision
     u = np.pi / 2 * np.sinh(x)
     log_theta = np.log(np.pi) - np.logaddexp(0.0, -2 * u)
     log_rest = np.log(np.pi) - np.logaddexp(0.0, 2 * u)  # pi - theta
-    log_sine = np.where(x < 0, _log_sine(log_theta), _log_sine(log_rest))
-    log_jacobian = log_theta + log_rest + np.log(np.cosh(x))
-    log_density = (dim - 2) * log_sine + log_jacobian
+    log_sinc = np.where(x < 0, _log_sinc(log_theta), _log_sinc(log_rest) + log_rest - log_theta)
+    # ln of sin^(d-2) theta · theta · (pi - theta) cosh x, the last three being d theta / dx up to a factor
+    log_density = (dim - 2) * log_sinc + (dim - 1) * log_theta + log_rest + np.log(np.cosh(x))
     weight = np.exp(log_density - log_density.max())
     if power == 0:
         return float((weight * -log_theta).sum() / weight.sum())
-    return float(np.exp(log_density - log_density.max() - power * log_theta).sum() / weight.sum())
+    log_integrand = (dim - 2) * log_sinc + gap * log_theta + log_rest + np.log(np.cosh(x))
+    return float(np.exp(log_integrand - log_density.max()).sum() / weight.sum())
 
 
-def _log_sine(log_angle: np.ndarray) -> np.ndarray:
-    """ln sin(theta) from ln theta for theta in (0, pi/2], without underflow."""
-    angle = np.exp(log_angle)
-    logarithm: np.ndarray = log_angle + np.log(np.sinc(angle / np.pi))
+def _log_sinc(log_angle: np.ndarray) -> np.ndarray:
+    """ln (sin(theta) / theta) from ln theta for theta in (0, pi/2], without underflow."""
+    logarithm: np.ndarray = np.log(np.sinc(np.exp(log_angle) / np.pi))
     return logarithm

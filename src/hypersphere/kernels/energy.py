@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from hypersphere.formulas.directions import own_cosine, unit_rows, working_dtype
-from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
+from hypersphere.formulas.directions import full_precision, narrow, own_cosine, unit_rows, working_dtype
+from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz, energy_dtype
 
 __all__ = ["blocked_energy", "energy_and_gradient", "reasons_not"]
 
@@ -33,8 +34,14 @@ def reasons_not(weight: Tensor, kernel: PairKernel) -> list[str]:
     reasons = []
     if not isinstance(kernel, Riesz) and torch.compiler.is_compiling():
         reasons.append("a kernel object of your own cannot be compiled here (use power=, or run without torch.compile)")
-    if type(weight) not in (Tensor, torch.nn.Parameter) and not torch.compiler.is_compiling():
-        reasons.append(f"weight is a {type(weight).__name__} (takes plain tensors and parameters)")
+    if not torch.compiler.is_compiling():
+        if type(weight) not in (Tensor, torch.nn.Parameter):
+            reasons.append(f"weight is a {type(weight).__name__} (takes plain tensors and parameters)")
+        if (
+            torch._C._functorch.peek_interpreter_stack() is not None
+            or forward_ad.unpack_dual(weight).tangent is not None
+        ):
+            reasons.append("torch.func and forward-mode derivatives are for the plain form")
     return reasons
 
 
@@ -48,7 +55,7 @@ def energy_and_gradient(
     """
     num_neurons, block = weight.shape[0], block_rows(weight.shape[0], weight.device)
     bounds = [(start, min(start + block, num_neurons)) for start in range(0, num_neurons, block)]
-    unit = weight.new_empty(weight.shape, dtype=working_dtype(weight.dtype))
+    unit = weight.new_empty(weight.shape, dtype=energy_dtype(weight.dtype, potential.power))
     inverse_norm = unit.new_empty(num_neurons, 1)
     for first, last in bounds:
         unit[first:last], inverse_norm[first:last] = unit_rows(weight[first:last].to(unit.dtype), eps)
@@ -132,9 +139,9 @@ def _(
     angle_offset: float,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    dtype = working_dtype(weight.dtype)
     shape = weight.shape if need_gradient else (0,)
-    return weight.new_empty((), dtype=dtype), weight.new_empty(shape, dtype=dtype)
+    energy = weight.new_empty((), dtype=working_dtype(weight.dtype))
+    return energy, weight.new_empty(shape, dtype=energy_dtype(weight.dtype, power))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -147,7 +154,7 @@ def _differentiate(ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor |
     if grad_gradient is not None:
         raise RuntimeError(_NO_SECOND_DERIVATIVE)
     (gradient,) = ctx.saved_tensors
-    return (None if grad_energy is None else (grad_energy * gradient).to(ctx.dtype), *[None] * 6)
+    return (None if grad_energy is None else narrow(grad_energy * gradient, ctx.dtype), *[None] * 6)
 
 
 _blocked_energy_op.register_autograd(_differentiate, setup_context=_save)
@@ -174,11 +181,11 @@ class _BlockedEnergyOfKernel(torch.autograd.Function):
 def _in_working_dtype(
     weight: Tensor, potential: PairPotential, half_space: bool, eps: float, need_gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    with torch.autocast(weight.device.type, enabled=False):
+    with full_precision(weight.device):
         energy, gradient = energy_and_gradient(
             weight, potential, half_space=half_space, eps=eps, need_gradient=need_gradient
         )
-    return energy.to(working_dtype(weight.dtype)), gradient
+    return narrow(energy, working_dtype(weight.dtype)), gradient
 
 
 def blocked_energy(weight: Tensor, potential: PairPotential, *, half_space: bool, eps: float) -> Tensor:
