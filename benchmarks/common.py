@@ -128,7 +128,9 @@ def busy_percent(interval: float = 2.0) -> float:
 
 def metadata(suite: str, busy: float) -> dict[str, Any]:
     """What a reader needs to judge a number."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=RESULTS.parent
+    )
     return {
         "schema": 1,
         "suite": suite,
@@ -139,7 +141,7 @@ def metadata(suite: str, busy: float) -> dict[str, Any]:
         "python": platform.python_version(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": "cpu",  # every suite so far makes its tensors there
         "busy_percent_before": busy,
     }
 

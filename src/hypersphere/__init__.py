@@ -1,10 +1,38 @@
 # SPDX-License-Identifier: MIT
 """Learning on the hypersphere: angular losses and operators, and the energy of directions, for any PyTorch model."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
 
-from hypersphere import functional, models, nn, regularizers
-from hypersphere.analysis import thomson
-from hypersphere.formulas import margins
-
 __all__ = ["__version__", "functional", "margins", "models", "nn", "regularizers", "thomson"]
+
+if TYPE_CHECKING:
+    from hypersphere import functional, models, nn, regularizers
+    from hypersphere.analysis import thomson
+    from hypersphere.formulas import margins
+
+# where each name lies; imported when first asked for, so that `hypersphere --help` need not wait for torch
+_PLACES = {
+    "functional": "hypersphere.functional",
+    "margins": "hypersphere.formulas.margins",
+    "models": "hypersphere.models",
+    "nn": "hypersphere.nn",
+    "regularizers": "hypersphere.regularizers",
+    "thomson": "hypersphere.analysis:thomson",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'hypersphere' has no attribute {name!r}")
+    module, _, attribute = _PLACES[name].partition(":")
+    found = importlib.import_module(module)
+    found = getattr(found, attribute) if attribute else found
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

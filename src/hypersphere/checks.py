@@ -6,11 +6,21 @@ from __future__ import annotations
 import difflib
 import numbers
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-__all__ = ["check_choice", "check_count", "check_matrix", "check_range", "lookup", "nearest", "problems"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_floating",
+    "check_matrix",
+    "check_range",
+    "lookup",
+    "nearest",
+    "problems",
+]
 
 Entry = TypeVar("Entry")
 
@@ -43,7 +53,7 @@ def check_choice(who: str, argument: str, value: str, choices: Sequence[str]) ->
 
 def check_count(who: str, argument: str, value: object, *, low: int = 1) -> None:
     """Raise ValueError unless `value` is a whole number of `low` or more (True and 3.0 are not)."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < low:
         raise ValueError(f"{who}: {argument} must be a whole number of {low} or more, got {value!r}.")
 
 
@@ -65,6 +75,8 @@ def check_range(
 
 def check_floating(who: str, argument: str, value: torch.Tensor) -> None:
     """Raise TypeError unless `value` is a floating-point tensor."""
+    import torch  # here, so that what reads settings and prints help does not wait for it
+
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{who}: expected {argument} to be a torch.Tensor, got {type(value).__name__}.")
     if not value.is_floating_point():
