@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Tests of report.comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from figures import leaves, names, sentences, titles
+from hypersphere.report import write_comparison
+from hypersphere.report.comparison import comparison_page, run_names
+from hypersphere.report.page import Block, Choice, Figure, Page, Table
+from hypersphere.report.story import Story, read_story
+from run_folders import write_run
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """A run without energy, of more steps, from another seed."""
+    folder = tmp_path_factory.mktemp("runs") / "plain <b>"
+    return read_story(write_run(folder, num_samples=100, regularized=False, seed=1, steps=180))
+
+
+def section(page: Page, name: str) -> list[Block]:
+    (found,) = [list(one.blocks) for one in page.sections if one.name == name]
+    return found
+
+
+def test_two_runs_side_by_side(story: Story, other: Story) -> None:
+    page = comparison_page([story, other])
+    assert page.title == "2 runs compared"
+    first, second = page.reading
+    assert "points apart. One run each tells nothing of the spread between seeds." in first
+    assert second == "The runs were evaluated after different numbers of steps."
+    results, settings = leaves(section(page, "numbers"))
+    assert isinstance(results, Table)
+    assert results.head == ("", "`digits`", "`plain <b>`")
+    rows = {row[0]: row[1:] for row in results.rows}
+    assert rows["step"] == ["140", "180"]
+    assert rows["finished"] == ["yes", "yes"]
+    assert isinstance(settings, Table)
+    assert [row[0] for row in settings.rows] == ["`energy.hidden_weight`", "`energy.output_weight`", "`training.seed`"]
+    assert settings.rows[0][1:] == ["1", "0"]
+
+
+def test_curves_are_laid_over_each_other(story: Story, other: Story) -> None:
+    figures = {block.title: block for block in leaves(section(comparison_page([story, other]), "learning"))}
+    assert list(figures) == [
+        "Accuracy of the evaluations", "Loss of the evaluations", "Accuracy on training batches",
+        "Objective on training batches", "Weighted energy in the loss", "Learning rate",
+    ]  # fmt: skip
+    accuracy, energy = figures["Accuracy of the evaluations"], figures["Weighted energy in the loss"]
+    assert isinstance(accuracy, Figure)
+    assert names(accuracy.spec) == ["digits", "plain &lt;b&gt;"]
+    assert isinstance(energy, Figure)
+    assert names(energy.spec) == ["digits"]
+
+
+def test_layers_and_maps_of_both(story: Story, other: Story) -> None:
+    page = comparison_page([story, other])
+    layers = [layer.name for layer in story.layers]
+    assert titles(section(page, "evenness")) == [
+        "Where every layer began and ended", "Layers side by side", *layers, *layers
+    ]  # fmt: skip
+    (choice,) = section(page, "neurons")
+    assert isinstance(choice, Choice)
+    assert [figure.title for figure in choice.figures] == layers
+    assert all(len(figure.spec["data"]) == 2 for figure in choice.figures)
+    leaves([choice])
+
+
+def test_a_layer_that_only_one_run_has(story: Story, other: Story) -> None:
+    shorter = dataclasses.replace(other, layers=other.layers[1:])
+    blocks = leaves(section(comparison_page([shorter, story]), "evenness"))
+    (table,) = [block for block in blocks if isinstance(block, Table)]
+    assert table.rows[-1][0] == f"`{story.layers[0].name}`"
+    assert table.rows[-1][1] == "–"
+    assert table.rows[-1][2].count(" · ") == 2
+
+
+def test_what_makes_runs_hard_to_compare(story: Story) -> None:
+    run = story.run
+    assert run.classification is not None
+    summary = run.classification.summary | {"split": "validation"}
+    changed = dataclasses.replace(
+        run,
+        config=run.config | {"monitor": {"power": 2.0}},
+        classification=dataclasses.replace(run.classification, summary=summary),
+    )
+    page = comparison_page([story, dataclasses.replace(story, run=changed)])
+    assert page.reading[1:] == [
+        "The runs were evaluated on different splits: their accuracies do not compare.",
+        "The runs recorded different energies: compare places between 0% and 100%, not values.",
+    ]
+
+
+def test_unfinished_and_empty_runs(story: Story, folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "evaluation")
+    (folder / "model.safetensors").unlink()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.yaml").write_text("recipe: digits\n")
+    stories = [story, read_story(folder), read_story(tmp_path / "empty")]
+    page = comparison_page(stories)
+    missing = sentences(section(page, "neurons"))
+    assert missing[0].startswith("`run`: The model's neurons cannot be shown: there is no model.safetensors")
+    page.render()
+    nothing = comparison_page([stories[2], stories[2]])
+    assert sentences([block for one in nothing.sections for block in one.blocks])[:3] == [
+        "The runs have the same settings.",
+        "No run has recorded a step yet.",
+        "No evaluation of these runs has measured the layers yet.",
+    ]
+    assert nothing.reading == []
+
+
+def test_writing(story: Story, other: Story, tmp_path: Path) -> None:
+    folders = [story.run.folder, other.run.folder, story.run.folder, other.run.folder]
+    path = write_comparison(folders, tmp_path / "comparison.html")
+    text = path.read_text(encoding="utf-8")
+    assert "4 runs compared" in text
+    assert "plain <b>" not in text
+    assert path.stat().st_size < 6_000_000
+
+
+def test_one_run_is_no_comparison(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^write_comparison: expected two runs or more, got 1\.$"):
+        write_comparison([made], tmp_path / "page.html")
+    with pytest.raises(FileNotFoundError, match=r"^report: there is no run folder"):
+        write_comparison([made, tmp_path / "missing"], tmp_path / "page.html")
+
+
+def test_names_of_runs(tmp_path: Path) -> None:
+    a, b = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    assert run_names([a, b]) == ["a/run", "b/run"]
+    assert run_names([a, tmp_path / "other"]) == ["run", "other"]
+    assert run_names([a, a, b]) == ["a/run (1)", "a/run (2)", "b/run"]
