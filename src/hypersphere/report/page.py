@@ -169,27 +169,16 @@ class Page:
 def _environment() -> Any:
     try:
         import jinja2
-        import markupsafe
     except ImportError as error:
         raise _missing("jinja2") from error
 
-    def named(text: str) -> Any:
-        """Escape a text and set what stands between backticks as a name."""
-        parts = str(text).split("`")
-        if len(parts) % 2 == 0:
-            return markupsafe.escape(text)
-        inside = markupsafe.Markup("<code>{}</code>")
-        return markupsafe.Markup("").join(inside.format(part) if n % 2 else part for n, part in enumerate(parts))
-
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("hypersphere.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["named"] = named
-    return environment
 
 
 @cache
