@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState
 
 import hypersphere.training.run as run_room
 from tiny_runs import digits_config, lines, make_trainer, noise_config, timeless, weights
@@ -103,8 +104,11 @@ def main(folder: Path) -> Result:
     """Everything that the tests compare."""
     torch.set_num_threads(1)
     run_room._write_report = lambda run: None  # type: ignore[assignment]
+    # forked processes inherit what is imported on the way, but must find their group themselves
+    run_room.train(digits_config(**{"training.steps": 1}), folder / "first", quiet=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
     found: Result = {}
-    for num_processes, accumulate in ((1, 1), (2, 1), (3, 1), (1, 3), (2, 3)):
+    for num_processes, accumulate in ((1, 1), (2, 1), (3, 1), (2, 3)):
         name = f"{num_processes}x{accumulate}"
         found[name] = together(
             num_processes, lambda rank, a=accumulate, n=name: train_on_noise(folder / n, batch_size=7, accumulate=a)
