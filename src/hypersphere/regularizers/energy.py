@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hypersphere.checks import check_range
+from hypersphere.checks import check_choice, check_range
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
-from hypersphere.functional.energy import stacked_energy
+from hypersphere.functional.energy import IMPLEMENTATIONS, stacked_energy
 from hypersphere.kernels.energy import reasons_not
 from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, Patterns, find_neurons, name_patterns
 
@@ -92,6 +92,7 @@ class HypersphericalEnergy(nn.Module):
         check_range("HypersphericalEnergy", "hidden_weight", hidden_weight, low=0.0)
         check_range("HypersphericalEnergy", "output_weight", output_weight, low=0.0)
         check_range("HypersphericalEnergy", "eps", eps, low=0.0)
+        check_choice("HypersphericalEnergy", "impl", impl, IMPLEMENTATIONS)
         PairPotential(Riesz(power) if kernel is None else kernel, distance, angle_offset)
         self.power = power
         self.distance = distance

@@ -132,7 +132,7 @@ def find_neurons(
             continue
         for part, weight in neurons(module).items():
             name = f"{owner}.{part}" if part else owner
-            names.append(name)
+            names += [name] if part else []
             reason = _left_out(name, owner, include, exclude) or _no_directions(name, weight)
             if reason:
                 skipped[name] = reason
@@ -200,8 +200,9 @@ def _output_layers(
         return {id(module) for name, module in owners for pattern in output if pattern.matches(name)}
     if heads := {id(module) for _, module in owners if is_head(module)}:
         return heads
-    for method in ("get_classifier", "get_output_embeddings"):
-        given = [found() for root in roots if callable(found := getattr(_unwrap(root), method, None))]
+    for name in ("get_classifier", "get_output_embeddings"):
+        methods = [getattr(_unwrap(root), name, None) for root in roots]
+        given = [method() for method in methods if callable(method)]
         # a distilled model gives two
         several = [part for item in given for part in (item if isinstance(item, tuple | list) else (item,))]
         inside = {id(part) for item in several if isinstance(item, nn.Module) for part in item.modules()}
