@@ -202,7 +202,7 @@ def _write_report(run: Path) -> Path | None:
 
         return write_report(run)
     except Exception as error:
-        logger.warning("no report was written for %s: %s", run, error or type(error).__name__)
+        logger.warning("no report was written for %s: %s", run, str(error) or type(error).__name__)
         return None
 
 
