@@ -43,6 +43,7 @@ def test_predictions_leave_the_gradient_alone() -> None:
 
 
 def test_compiled_equals_eager() -> None:
+    torch.compiler.reset()
     classifier, images, labels = make()
     compiled = torch.compile(classifier, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(images, labels), classifier(images, labels))

@@ -98,6 +98,7 @@ def test_trains_in_bfloat16_with_channels_last() -> None:
 
 
 def test_compiled_equals_eager() -> None:
+    torch.compiler.reset()
     model = CNN(**TINY).eval()
     images = torch.randn(4, 2, 8, 8)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")

@@ -29,6 +29,7 @@ def test_shapes() -> None:
 
 
 def test_compiled_equals_eager() -> None:
+    torch.compiler.reset()
     model, images = DigitsCNN(4).eval(), torch.randn(4, 1, 8, 8)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(images), model(images))

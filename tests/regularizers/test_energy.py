@@ -205,6 +205,7 @@ def test_descending_spreads_the_neurons() -> None:
     "options", [{}, {"half_space": True, "power": 2.0}, {"impl": "blocked"}, {"include": ["0", "1*"], "exclude": "13"}]
 )
 def test_compiled_equals_eager(options: dict[str, object]) -> None:
+    torch.compiler.reset()
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 4), *(nn.Linear(4, 4) for _ in range(13)))
     nn.utils.parametrizations.orthogonal(model[5])

@@ -62,7 +62,7 @@ def test_several_modules() -> None:
     assert list(shapes(model, model[3])) == ["0", "3", "4"]
 
 
-# ---------------------------------------------------------------------------------------------------------- wrappers
+# ------------------------------------------------------------------------------------------------------------- wrappers
 
 
 def test_wrappers_leave_no_trace_in_the_names(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_attribute_called_module_is_no_wrapper() -> None:
     assert list(shapes(Net())) == ["module"]
 
 
-# ------------------------------------------------------------------------------------------------------ output layer
+# --------------------------------------------------------------------------------------------------------- output layer
 
 
 def test_the_last_linear_is_the_output() -> None:
@@ -143,7 +143,7 @@ def test_leaving_the_output_out_promotes_no_other_layer() -> None:
     assert outputs(small(), exclude=["4"]) == []
 
 
-# --------------------------------------------------------------------------------------------------------- attention
+# ------------------------------------------------------------------------------------------------------------ attention
 
 
 def test_a_transformer_layer_counts_every_matrix_once() -> None:
@@ -162,7 +162,7 @@ def test_the_projection_inside_attention_is_no_classifier() -> None:
     assert outputs(nn.ModuleList([nn.Linear(4, 4), nn.MultiheadAttention(4, 2)])) == ["0"]
 
 
-# --------------------------------------------------------------------------------------------------- left out, and why
+# ---------------------------------------------------------------------------------------------------- left out, and why
 
 
 def test_a_shared_layer_counts_once() -> None:
@@ -267,7 +267,7 @@ def test_only_modules_are_looked_into() -> None:
         find_neurons(small().state_dict())
 
 
-# ---------------------------------------------------------------------------------------------------------- patterns
+# ------------------------------------------------------------------------------------------------------------- patterns
 
 
 def test_include_and_exclude() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
@@ -69,7 +69,7 @@ def class_logits(
 def margin_logits(
     features: Float[Tensor, "N D"],
     weight: Float[Tensor, "C D"],
-    labels: Int[Tensor, "N"] | None = None,
+    labels: Integer[Tensor, "N"] | None = None,
     *,
     margin: Margin | None = None,
     scale: float | str | Tensor = "default",
@@ -121,7 +121,7 @@ def margin_logits(
 
 def cross_entropy(
     logits: Float[Tensor, "N C"],
-    labels: Int[Tensor, "N"],
+    labels: Integer[Tensor, "N"],
     *,
     label_smoothing: float = 0.0,
     probability_floor: float = 0.0,

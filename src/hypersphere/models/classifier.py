@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 __all__ = ["Classifier"]
@@ -34,7 +34,7 @@ class Classifier(nn.Module):
     def forward(
         self,
         images: Float[Tensor, "N ..."],
-        labels: Int[Tensor, "N"] | None = None,
+        labels: Integer[Tensor, "N"] | None = None,
         *,
         with_predictions: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:

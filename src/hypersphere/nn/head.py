@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from hypersphere.checks import check_count, check_range, lookup
@@ -95,7 +95,7 @@ class MarginHead(nn.Module):
             start = self.margin.default_scale
             nn.init.constant_(self.log_scale, math.log(30.0 if isinstance(start, str) else start))
 
-    def forward(self, x: Float[Tensor, "N D"], y: Int[Tensor, "N"] | None = None) -> Float[Tensor, "*batch"]:
+    def forward(self, x: Float[Tensor, "N D"], y: Integer[Tensor, "N"] | None = None) -> Float[Tensor, "*batch"]:
         """The mean loss (scalar) of features (N, D) with labels (N,); without labels the inference logits (N, C)."""
         if y is None:
             return self._logits(x, None)
@@ -103,7 +103,7 @@ class MarginHead(nn.Module):
             self.margin_logits(x, y), y, label_smoothing=self.label_smoothing, probability_floor=self.probability_floor
         )
 
-    def margin_logits(self, x: Float[Tensor, "N D"], y: Int[Tensor, "N"]) -> Float[Tensor, "N C"]:
+    def margin_logits(self, x: Float[Tensor, "N D"], y: Integer[Tensor, "N"]) -> Float[Tensor, "N C"]:
         """The logits (N, C) that enter the loss, each sample's own class made harder by the margin."""
         return self._logits(x, y)
 
