@@ -169,9 +169,8 @@ def _evaluate(arguments: Arguments) -> int:
     from hypersphere.training.run import evaluate
 
     found, written = evaluate(run, data=data, split=arguments.split)
-    print(
-        f"{found['split']} accuracy {found['accuracy']:.4f} on {found['num_samples']} images, loss {found['loss']:.4f}"
-    )
+    loss = "infinite" if found["loss"] is None else f"{found['loss']:.4f}"
+    print(f"{found['split']} accuracy {found['accuracy']:.4f} on {found['num_samples']} images, loss {loss}")
     print(f"result  {written}")
     return 0
 

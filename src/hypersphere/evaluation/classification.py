@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def write_classification(
         stem: of the two files; a report reads "classification".
 
     Returns:
-        The content of the JSON file.
+        The content of the JSON file; loss is None where it is not finite, an accuracy where a class has no images.
 
     Raises:
         OSError: if a file cannot be written.
@@ -125,7 +126,8 @@ def write_classification(
         "split": split,
         "num_samples": result.num_samples,
         "accuracy": result.accuracy,
-        "loss": result.loss,
+        # JSON has no word for what is not a number
+        "loss": result.loss if math.isfinite(result.loss) else None,
         "per_class_accuracy": [
             float(right / total) if total else None for right, total in zip(confusion.diagonal(), totals, strict=True)
         ],
