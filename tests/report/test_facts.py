@@ -83,8 +83,9 @@ def test_identity(run: Run) -> None:
 
 
 def test_identity_names_the_images_that_both_splits_share() -> None:
-    facts = dict(identity(Run(Path("run"), config={"data": {"name": "cifar100"}, "energy": {"hidden_weight": 0.0}})))
-    assert facts["data"] == "cifar100. CIFAR-100 has 10 images in both train and test."
+    config = {"data": {"name": "sets/CIFAR-100"}, "energy": {"hidden_weight": 0.0}}
+    facts = dict(identity(Run(Path("run"), config=config)))
+    assert facts["data"] == "sets/CIFAR-100. CIFAR-100 has 10 images in both train and test."
     assert facts["energy"] == "not in the loss, only watched"
 
 

@@ -69,6 +69,7 @@ def test_two_evaluations_of_a_step_count_once() -> None:
     [
         ({}, "mean over pairs i ≠ j of −log |uᵢ − uⱼ|"),
         ({"power": 1.0}, "mean over pairs i ≠ j of 1 / |uᵢ − uⱼ|"),
+        ({"power": 2}, "mean over pairs i ≠ j of 1 / |uᵢ − uⱼ|²"),
         ({"power": 2.5, "distance": "angular"}, "mean over pairs i ≠ j of 1 / angle(uᵢ, uⱼ)^2.5"),
         (
             {"half_space": True},

@@ -57,12 +57,21 @@ def test_the_state_of_a_run() -> None:
 
 def test_accuracy_and_the_gap_to_training() -> None:
     assert read_accuracy(finished()) == [
-        "The network classifies 75.0% of the test images correctly (50 of 200 wrong).",
-        "On its last training batches it was right for 99.0%: it fits what it has seen 24 points better than what it "
+        "The network classifies 75.00% of the test images correctly (50 of 200 wrong).",
+        "On its last training batches it was right for 99.00%: it fits what it has seen 24 points better than what it "
         "has not.",
     ]
     assert len(read_accuracy(finished(accuracy=0.95))) == 1
     assert read_accuracy(finished(accuracy=None)) == []
+
+
+def test_accuracy_of_a_run_that_is_not_done() -> None:
+    run = Run(
+        Path("run"),
+        train=[{"step": 9, "accuracy": 0.9}],
+        evaluations=[{"step": 5, "split": "test", "accuracy": 0.0095}],
+    )
+    assert read_accuracy(run) == ["At its last evaluation, step 5, it classified 0.95% of the test images correctly."]
 
 
 def test_classes_in_counts_and_angles() -> None:

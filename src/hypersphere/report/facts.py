@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,8 @@ def identity(run: Run) -> list[Fact]:
     """What was trained on what, how, by which versions."""
     facts: list[Fact] = []
     data = str(run.setting("data.name", ""))
-    remark = _OVERLAPS.get(data.lower().replace("-", ""), "")
+    # a folder is called after the set that lies in it
+    remark = _OVERLAPS.get(PurePath(data).name.lower().replace("-", ""), "")
     facts.append(("data", f"{data}. {remark}" if remark else data))
     facts.append(("model", _called(run.setting("model.name"), run.setting("model.arguments", {}))))
     facts.append(("head", _called(run.setting("head.margin"), _others(run.setting("head", {}), "margin"))))

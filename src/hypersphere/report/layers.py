@@ -76,7 +76,8 @@ def energy_name(run: Run) -> str:
     """The energy that the run recorded, in words and as a formula."""
     power, distance, half_space = _monitor(run)
     length = "|uᵢ − uⱼ|" if distance == "euclidean" else "angle(uᵢ, uⱼ)"
-    term = f"−log {length}" if power == 0 else f"1 / {length}" + ("" if power == 1 else f"^{power:g}")
+    exponent = {1.0: "", 2.0: "²"}.get(power, f"^{power:g}")
+    term = f"−log {length}" if power == 0 else f"1 / {length}{exponent}"
     space = ", opposite directions counted as neighbours (half space)" if half_space else ""
     return f"mean over pairs i ≠ j of {term}{space}"
 

@@ -51,11 +51,16 @@ def read_accuracy(run: Run) -> list[str]:
         return []
     mistakes = round((1 - accuracy) * count) if math.isfinite(count) else None
     detail = "" if mistakes is None else f" ({mistakes} of {count:.0f} wrong)"
-    found = [f"The network classifies {accuracy:.1%} of the {split} images correctly{detail}."]
+    if not final["is_final"]:
+        step = final["step"]
+        return [
+            f"At its last evaluation, step {step:.0f}, it classified {accuracy:.2%} of the {split} images correctly."
+        ]
+    found = [f"The network classifies {accuracy:.2%} of the {split} images correctly{detail}."]
     gap = seen - accuracy
     if math.isfinite(gap) and gap > 0.1:
         found.append(
-            f"On its last training batches it was right for {seen:.1%}: it fits what it has seen "
+            f"On its last training batches it was right for {seen:.2%}: it fits what it has seen "
             f"{100 * gap:.0f} points better than what it has not."
         )
     return found
