@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Pure functions on tensors, without parameters or state: the truth that every faster way is tested against."""
 
+from hypersphere.functional.classification import class_logits, cross_entropy, margin_logits
 from hypersphere.functional.energy import hyperspherical_energy, stacked_energy
 from hypersphere.functional.geometry import normalize, pairwise_angle, pairwise_cosine
 from hypersphere.functional.optima import minimum_energy
 from hypersphere.functional.uniform import expected_energy
 
 __all__ = [
+    "class_logits",
+    "cross_entropy",
     "expected_energy",
     "hyperspherical_energy",
+    "margin_logits",
     "minimum_energy",
     "normalize",
     "pairwise_angle",

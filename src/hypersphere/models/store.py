@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 import os
@@ -16,6 +15,7 @@ import safetensors.torch
 import torch
 
 from hypersphere.checks import problems, unknown_name
+from hypersphere.files import write_atomically
 from hypersphere.models.classifier import Classifier
 from hypersphere.models.table import build, model_parameters
 from hypersphere.nn import MarginHead
@@ -84,8 +84,8 @@ def save_classifier(folder: str | os.PathLike[str], classifier: Classifier, spec
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
-    _write_atomically(folder / SPEC_FILE, text.encode())
+    write_atomically(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
+    write_atomically(folder / SPEC_FILE, text.encode())
 
 
 def load_classifier(folder: str | os.PathLike[str]) -> tuple[Classifier, dict[str, Any]]:
@@ -148,18 +148,3 @@ def _check_tensors(path: Path, found: Mapping[str, torch.Tensor], expected: Mapp
         if found[name].shape != expected[name].shape
     ]
     problems(f"load_classifier: {path} does not fit the model that {SPEC_FILE} describes", sorted(wrong))
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename: whoever reads finds the old file or the new one, never half of one."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
