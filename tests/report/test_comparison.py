@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -32,7 +33,12 @@ def section(page: Page, name: str) -> list[Block]:
 def test_two_runs_side_by_side(story: Story, other: Story) -> None:
     page = comparison_page([story, other])
     assert page.title == "2 runs compared"
-    first, second = page.reading
+    first, layers, second = page.reading
+    assert re.fullmatch(
+        r"The runs differ most in layer `[\w.]+`: `[^`]+` ended at \d+% of the way from the most even arrangement to "
+        r"random directions, `[^`]+` at \d+%\.",
+        layers,
+    )
     assert "points apart. One run each tells nothing of the spread between seeds." in first
     assert second == "The runs were evaluated after different numbers of steps."
     results, settings = leaves(section(page, "numbers"))
@@ -79,6 +85,15 @@ def test_a_layer_that_only_one_run_has(story: Story, other: Story) -> None:
     assert table.rows[-1][0] == f"`{story.layers[0].name}`"
     assert table.rows[-1][1] == "–"
     assert table.rows[-1][2].count(" · ") == 2
+
+
+def test_the_layer_that_differs_most(story: Story) -> None:
+    first, *rest = story.layers
+    moved = dataclasses.replace(first, energy=first.energy + 0.5)
+    other = dataclasses.replace(story, layers=[moved, *rest])
+    sentence = comparison_page([story, other]).reading[1]
+    assert sentence.startswith(f"The runs differ most in layer `{first.name}`: `digits (1)` ended at ")
+    assert sentence.endswith(f"`digits (2)` at {moved.positions[-1]:.0%}.")
 
 
 def test_what_makes_runs_hard_to_compare(story: Story) -> None:

@@ -52,6 +52,13 @@ def test_many_noisy_values_get_a_smooth_line() -> None:
     assert names(figure) == ["a &lt;i&gt;"]
 
 
+@pytest.mark.parametrize(("values", "kind"), [([0.1, 5.0], "log"), ([1.0, 5.0], None), ([0.0, 5.0], None), ([], None)])
+def test_a_wide_range_of_losses_is_logarithmic(values: list[float], kind: str | None) -> None:
+    curve = ("a", STEPS[: len(values)], np.array(values), "#000000", True)
+    assert checked(curve_figure([curve], "loss", log=True))["layout"]["yaxis"].get("type") == kind
+    assert "type" not in curve_figure([curve], "loss")["layout"]["yaxis"]
+
+
 def test_few_values_are_dots_and_empty_curves_are_left_out() -> None:
     few = ("a", STEPS[:3], np.ones(3), "#000000", True)
     empty = ("b", STEPS[:0], np.ones(0), "#000000", True)

@@ -42,6 +42,14 @@ def test_energy_with_both_references() -> None:
     assert figure["data"][0]["line"]["color"] == EVALUATION
 
 
+@pytest.mark.parametrize(("energy", "side"), [([-0.3, -0.5], "bottom"), ([-0.1, -0.15], "top"), ([], "bottom")])
+def test_the_label_of_random_directions_keeps_out_of_the_way(energy: list[float], side: str) -> None:
+    steps = np.arange(len(energy))
+    figure = energy_figure(dataclasses.replace(LAYER, energy=np.array(energy), energy_steps=steps))
+    found = figure["layout"]["shapes"][0]["label"]
+    assert (found["textposition"], found["yanchor"]) == ("start", side)
+
+
 def test_energy_without_references() -> None:
     bare = dataclasses.replace(LAYER, expected=math.inf, floor=None, regularized=False)
     figure = checked(energy_figure(bare))
@@ -59,7 +67,7 @@ def test_angles_are_in_degrees() -> None:
     assert labels(figure) == ["random directions"]
     assert figure["layout"]["shapes"][0]["y0"] == pytest.approx(math.degrees(LAYER.random_angle))
     few = dataclasses.replace(LAYER, num_neurons=20)
-    assert labels(angle_figure(few)) == ["random directions", "widest"]
+    assert labels(angle_figure(few)) == ["random directions", "widest possible"]
 
 
 def test_an_empty_or_constant_history_has_a_range() -> None:

@@ -105,6 +105,14 @@ def test_classes_without_a_colour_are_grey(dim: int) -> None:
     assert names(figure) == ["2 other classes", "&lt;dog&gt;", "hen"]
 
 
+def test_the_first_look_is_at_the_side_with_most_points() -> None:
+    found = arrays(3)
+    found["features"] = np.tile(np.array([[-1.0, 0.1, 0.0]]), (80, 1))
+    eye = sphere_figure(view_of(found, [0]), NAMES, [0])["layout"]["scene"]["camera"]["eye"]
+    assert eye["x"] < -1.0
+    assert np.linalg.norm(list(eye.values())) == pytest.approx(1.22, abs=1e-2)
+
+
 def test_no_class_vectors_no_arrows() -> None:
     figure = checked(sphere_figure(view_of(arrays(3), [0, 1], vectors=False), NAMES, [0, 1]))
     assert not any("class vector" in str(trace.get("hovertemplate")) for trace in figure["data"])

@@ -177,7 +177,8 @@ def evenness_blocks(layers: Sequence[LayerHistory]) -> list[Block]:
     if angles:
         caption = (
             "Smallest angle between two neurons of each layer, in degrees. “Random directions” is the smallest angle "
-            "that as many random directions would show (median), “widest” the largest it can be, where that is known."
+            "that as many random directions would show (median), “widest possible” the largest there can be, where "
+            "that is known."
         )
         blocks.append(Grid(angles, caption))
     return blocks

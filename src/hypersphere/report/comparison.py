@@ -93,6 +93,7 @@ def _read_differences(stories: Sequence[Story], names: Sequence[str]) -> list[st
             f"`{first}` is right for {best:.2%} of the images, `{second}` for {next_best:.2%}: "
             f"{100 * (best - next_best):.2f} points apart. One run each tells nothing of the spread between seeds."
         )
+    found += _read_layers(stories, names)
     if len({split_name(story.run) for story in stories}) > 1:
         found.append("The runs were evaluated on different splits: their accuracies do not compare.")
     if len({final["step"] for final in finals if math.isfinite(final["step"])}) > 1:
@@ -100,6 +101,24 @@ def _read_differences(stories: Sequence[Story], names: Sequence[str]) -> list[st
     if len({energy_name(story.run) for story in stories}) > 1:
         found.append("The runs recorded different energies: compare places between 0% and 100%, not values.")
     return found
+
+
+def _read_layers(stories: Sequence[Story], names: Sequence[str]) -> list[str]:
+    """The layer whose last places differ most between runs, when they differ visibly."""
+    places: dict[str, list[tuple[float, str]]] = {}
+    for name, story in zip(names, stories, strict=True):
+        for one in story.layers:
+            if len(one.positions) and math.isfinite(one.positions[-1]):
+                places.setdefault(one.name, []).append((float(one.positions[-1]), name))
+    spans = [(max(found)[0] - min(found)[0], layer) for layer, found in places.items()]
+    span, layer = max(spans, default=(0.0, ""))
+    if span < 0.05:
+        return []
+    (low, first), (high, last) = min(places[layer]), max(places[layer])
+    return [
+        f"The runs differ most in layer `{layer}`: `{first}` ended at {low:.0%} of the way from the most even "
+        f"arrangement to random directions, `{last}` at {high:.0%}."
+    ]
 
 
 def _numbers_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
@@ -140,20 +159,24 @@ def _settings_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
 def _curve_blocks(stories: Sequence[Story], names: Sequence[str], colors: Sequence[str]) -> list[Block]:
     """Loss, accuracy, energy and rate, one curve for each run."""
 
-    def figure(source: str, path: Sequence[str], title: str, tickformat: str | None = None) -> Spec:
+    def figure(source: str, path: Sequence[str], title: str, tickformat: str | None = None, log: bool = False) -> Spec:
         rows = [getattr(story.run, source) for story in stories]
         few = source == "evaluations"
         curves = [
             (name, *series(part, *path), color, few) for name, part, color in zip(names, rows, colors, strict=True)
         ]
-        return curve_figure(curves, title, tickformat=tickformat)
+        return curve_figure(curves, title, tickformat=tickformat, log=log)
 
     loss = "loss (nats per image)"
     wanted = [
         Figure("Accuracy of the evaluations", figure("evaluations", ["accuracy"], "accuracy", ".0%")),
-        Figure("Loss of the evaluations", figure("evaluations", ["loss"], loss)),
+        Figure("Loss of the evaluations", figure("evaluations", ["loss"], loss, log=True)),
         Figure("Accuracy on training batches", figure("train", ["accuracy"], "accuracy", ".0%")),
-        Figure("Objective on training batches", figure("train", ["terms", "objective"], loss), "Without the energy."),
+        Figure(
+            "Objective on training batches",
+            figure("train", ["terms", "objective"], loss, log=True),
+            "Without the energy.",
+        ),
         Figure("Weighted energy in the loss", figure("train", ["terms", "energy"], "weighted term")),
         Figure("Learning rate", figure("train", ["rate"], "learning rate")),
     ]

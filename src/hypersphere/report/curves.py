@@ -26,15 +26,14 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return result
 
 
-def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None = None) -> Spec:
+def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None = None, log: bool = False) -> Spec:
     """Curves over the steps of training: many noisy values as a faint line with a smooth one, few as dots.
 
     Args:
         curves: what to draw; empty ones are left out.
         title: of the vertical axis.
         tickformat: d3 format of its ticks.
-
-    An axis without a format is logarithmic where its values are positive and span more than a factor of 20.
+        log: whether that axis is logarithmic, where values are positive and span more than a factor of 20.
     """
     data: list[Spec] = []
     for name, steps, values, color, few in curves:
@@ -58,11 +57,11 @@ def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None 
             data.append(base | {"y": smooth(values, len(values) // 30), "mode": "lines", "line": line})
         else:
             data.append(base | {"y": values, "mode": "lines", "line": line})
-    vertical = axis(title, tickformat=tickformat) if tickformat else axis(title) | _scale(data)
+    vertical = axis(title) | ({"tickformat": tickformat} if tickformat else {}) | (_logarithmic(data) if log else {})
     return spec(data, xaxis=axis("step"), yaxis=vertical)
 
 
-def _scale(data: Sequence[Spec]) -> Spec:
+def _logarithmic(data: Sequence[Spec]) -> Spec:
     values = np.concatenate([trace["y"] for trace in data] or [np.zeros(0)])
     wide = len(values) and values.min() > 0 and values.max() > 20 * values.min()
     return {"type": "log", "dtick": 1, "minor": {"showgrid": True}} if wide else {}
@@ -95,10 +94,10 @@ def learning_curves(run: Run) -> dict[str, Spec]:
     ]
     rate: list[Curve] = [("rate", *series(run.train, "rate"), TRAIN, False)]
     found = {
-        "loss": curve_figure(loss, "loss (nats per image)"),
+        "loss": curve_figure(loss, "loss (nats per image)", log=True),
         "accuracy": curve_figure(accuracy, "accuracy", tickformat=".0%"),
         "terms": curve_figure(terms, "weighted term of the loss"),
-        "rate": curve_figure(rate, "learning rate") | {},
+        "rate": curve_figure(rate, "learning rate"),
     }
     found["rate"]["layout"]["showlegend"] = False
     return {subject: figure for subject, figure in found.items() if figure["data"]}

@@ -42,7 +42,7 @@ def energy_figure(history: LayerHistory, *, runs: Sequence[tuple[str, LayerHisto
     data = [_line(name, one.energy_steps, one.energy, color, "energy %{y:.5f}") for name, one, color in lines]
     shapes, values = [], [one.energy for _, one, _ in lines]
     if np.isfinite(history.expected):
-        shapes.append(reference_line(history.expected, "random directions", REFERENCE, above=True))
+        shapes.append(_random_line(history.expected, values))
         values.append(np.array([history.expected]))
     if history.floor:
         text = "known minimum" if history.floor.is_reached else "lower bound"
@@ -58,11 +58,12 @@ def angle_figure(history: LayerHistory, *, runs: Sequence[tuple[str, LayerHistor
     lines = runs or [("", history, EVALUATION if history.regularized else TRAIN)]
     data = [_line(name, one.angle_steps, np.degrees(one.angle), color, "%{y:.1f}°") for name, one, color in lines]
     shapes, values = [], [np.degrees(one.angle) for _, one, _ in lines]
-    references = [(history.random_angle, "random directions", REFERENCE), (history.widest_angle, "widest", MINIMUM)]
-    for angle, text, color in references:
-        if np.isfinite(angle):
-            shapes.append(reference_line(np.degrees(angle), text, color, above=text == "widest"))
-            values.append(np.degrees([angle]))
+    random, widest = np.degrees(history.random_angle), np.degrees(history.widest_angle)
+    if np.isfinite(random):
+        shapes.append(_random_line(float(random), values))
+    if np.isfinite(widest):
+        shapes.append(reference_line(float(widest), "widest possible", MINIMUM, above=True))
+    values.append(np.array([random, widest]))
     low, high = _room([*values, np.array([0.0])])
     vertical = axis("smallest angle", range=[max(low, -2.0), high], ticksuffix="°", **_BARE)
     return spec(data, xaxis=axis("step", **_BARE), yaxis=vertical, shapes=shapes, **_SMALL)
@@ -190,6 +191,13 @@ def _line(name: str, steps: np.ndarray, values: np.ndarray, color: str, hover: s
         "name": label(name),
         "hovertemplate": f"step %{{x}}: {hover}<extra>{label(name)}</extra>",
     }
+
+
+def _random_line(value: float, curves: Sequence[np.ndarray]) -> Spec:
+    """The line of random directions, labelled where the curves begin, on the side where they are not."""
+    first = np.concatenate([values[: 1 + len(values) // 2] for values in curves])
+    above = bool(len(first) == 0 or float(np.median(first)) <= value)
+    return reference_line(value, "random directions", REFERENCE, above=above, end=False)
 
 
 def _room(values: Sequence[np.ndarray]) -> list[float]:

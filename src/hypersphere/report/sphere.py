@@ -122,7 +122,7 @@ def sphere_figure(view: View, names: Sequence[str], classes: Sequence[int], *, h
         )
     hidden = {"visible": False, "range": [-1.35, 1.35]}
     scene = {"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "cube", "dragmode": "orbit"}
-    scene |= {"camera": {"eye": {"x": 0.78, "y": 0.78, "z": 0.52}}}
+    scene |= {"camera": {"eye": dict(zip("xyz", _eye(view.points), strict=True))}}
     legend = {"itemsizing": "constant", "y": 0.5, "yanchor": "middle", "x": 1.0, "xanchor": "right"}
     return spec(data, height=height, scene=scene, legend=legend, margin={"l": 0, "r": 0, "t": 0, "b": 0})
 
@@ -186,12 +186,21 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
+def _eye(points: np.ndarray) -> list[float]:
+    """Where to look from at first: the side that most points face, a little from above or below."""
+    azimuth, height = (grid.ravel() for grid in np.meshgrid(np.radians(np.arange(0, 360, 10)), [-0.4, -0.2, 0.2, 0.4]))
+    flat = np.sqrt(1 - height**2)
+    sides = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), height], axis=1)
+    best = int(np.maximum(points @ sides.T, 0).sum(axis=0).argmax())
+    return [round(1.22 * float(part), 3) for part in sides[best]]
+
+
 def _ball() -> Spec:
     """A ball just below the points, so that those behind it are hidden and the eye sees depth."""
     theta, phi = np.meshgrid(np.linspace(0, np.pi, 33), np.linspace(0, 2 * np.pi, 65))
     x, y, z = np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)
     light = {"ambient": 1.0, "diffuse": 0.0, "specular": 0.0, "fresnel": 0.0}
-    ball: Spec = {"type": "surface", "opacity": 0.6, "x": 0.98 * x, "y": 0.98 * y, "z": 0.98 * z, "lighting": light}
+    ball: Spec = {"type": "surface", "opacity": 0.5, "x": 0.98 * x, "y": 0.98 * y, "z": 0.98 * z, "lighting": light}
     return ball | {"lightposition": {"x": 10_000, "y": 10_000, "z": 12_000}}
 
 

@@ -75,8 +75,8 @@ def spec(data: Sequence[Spec], *, height: int = 340, **layout: Any) -> Spec:
     return {"data": list(data), "layout": base | layout}
 
 
-def reference_line(value: float, text: str, color: str, *, above: bool) -> Spec:
-    """A dashed horizontal line across a figure with its label at the right end."""
+def reference_line(value: float, text: str, color: str, *, above: bool, end: bool = True) -> Spec:
+    """A dashed horizontal line across a figure, its label above or below it at the right end, else at the left."""
     return {
         "type": "line",
         "xref": "paper",
@@ -88,9 +88,9 @@ def reference_line(value: float, text: str, color: str, *, above: bool) -> Spec:
         "line": {"color": color, "dash": "dash", "width": 1.3},
         "label": {
             "text": text,
-            "textposition": "end",
+            "textposition": "end" if end else "start",
             "yanchor": "bottom" if above else "top",
-            "padding": 2,
+            "padding": 3,
             "font": {"size": 10, "color": color},
         },
     }
