@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every test run shares: annotations checked at run time, the same examples each time, one thread a worker."""
+"""What every test run shares: annotations checked at run time, the same examples each time, one thread a process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import sys
 
 import hypothesis
-import torch
+
+# tensors in tests are small, and threads of several processes would wait for each other; before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import annotation_checks
 
@@ -19,6 +21,3 @@ annotation_checks.install("hypersphere")
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True, max_examples=50)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)
