@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from hypersphere.nn import MarginHead
 from hypersphere.regularizers import neurons
+from hypersphere.regularizers.neurons import neurons_in_any_order
 
 CONVOLUTIONS = [nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
 
@@ -89,6 +90,25 @@ def test_other_layers_have_none(layer: nn.Module) -> None:
 
 def test_a_depthwise_convolution_has_one_neuron_in_each_group() -> None:
     assert neurons(nn.Conv2d(6, 6, 3, groups=6))[""].shape == (6, 1, 9)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_any_order_is_a_view_of_channels_last_filters(groups: int) -> None:
+    layer = nn.Conv2d(4, 6, 3, groups=groups)
+    (natural,) = neurons(layer).values()
+    assert torch.equal(neurons_in_any_order(layer)[""], natural)
+    layer.to(memory_format=torch.channels_last)
+    (view,) = neurons_in_any_order(layer).values()
+    assert view.data_ptr() == layer.weight.data_ptr()
+    assert torch.equal(neurons(layer)[""], natural)
+    torch.testing.assert_close(view @ view.mT, natural @ natural.mT)
+    view.square().sum().backward()
+    assert torch.equal(layer.weight.grad, 2 * layer.weight)
+    assert layer.weight.grad.stride() == layer.weight.stride()
+    # everything else comes as it always does
+    for other in (nn.ConvTranspose2d(2, 3, 2), nn.Linear(3, 2), nn.MultiheadAttention(4, 2)):
+        found = neurons_in_any_order(other)
+        assert all(torch.equal(found[part], rows) for part, rows in neurons(other).items())
 
 
 def test_attention_gives_query_key_and_value() -> None:

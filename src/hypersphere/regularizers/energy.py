@@ -160,6 +160,7 @@ class HypersphericalEnergy(nn.Module):
             embeddings=self.embeddings,
             output=self.output,
             trainable_only=True,
+            any_order=True,
         )
         layers = []
         for layer in found.layers:

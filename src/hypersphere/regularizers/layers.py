@@ -13,7 +13,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import UninitializedParameter
 
 from hypersphere.checks import nearest, problems
-from hypersphere.regularizers.neurons import has_neurons, is_head, neurons
+from hypersphere.regularizers.neurons import has_neurons, is_head, neurons, neurons_in_any_order
 
 __all__ = ["NamePattern", "NeuronLayer", "NeuronLayers", "Patterns", "find_neurons", "name_patterns"]
 
@@ -84,6 +84,7 @@ def find_neurons(
     embeddings: bool = False,
     output: Patterns | None = None,
     trainable_only: bool = False,
+    any_order: bool = False,
 ) -> NeuronLayers:
     """The neurons of every layer of one or more models.
 
@@ -98,6 +99,8 @@ def find_neurons(
             `get_output_embeddings()` of a model gives; else the last `Linear`, the projections inside attention aside.
             Where the last `Linear` makes features instead of classes, say so here.
         trainable_only: leave layers out whose weights are all frozen.
+        any_order: whether the coordinates of a neuron may come in the order of memory, which saves a copy of
+            `channels_last` filters; no angle depends on it.
 
     Returns:
         Layers in the order of the modules, with their weights as they are now, under autograd. A weight that several
@@ -130,7 +133,7 @@ def find_neurons(
         if reason:
             skipped[owner] = reason
             continue
-        for part, weight in neurons(module).items():
+        for part, weight in (neurons_in_any_order(module) if any_order else neurons(module)).items():
             name = f"{owner}.{part}" if part else owner
             names += [name] if part else []
             reason = _left_out(name, owner, include, exclude) or _no_directions(name, weight)
