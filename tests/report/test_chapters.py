@@ -96,6 +96,16 @@ def test_mistakes() -> None:
     assert [len(table.rows) for table in tables] == [15, 15]
 
 
+def test_a_matrix_of_very_many_classes_shows_some() -> None:
+    confusion = np.eye(5000, dtype=np.int64)
+    confusion[7, 4000] = 3
+    matrix = mistake_blocks(Classification({}, confusion=confusion))[0]
+    assert isinstance(matrix, Figure)
+    assert matrix.caption.endswith("Shown are 200 of 5000 classes, those of the most frequent mistakes.")
+    assert {"7", "4000"} <= set(matrix.spec["data"][0]["x"])
+    leaves([matrix])
+
+
 def test_no_mistakes() -> None:
     assert sentences(mistake_blocks(None))[0].startswith("The finished model has not been evaluated")
     assert sentences(mistake_blocks(Classification({}))) == ["The evaluation kept no confusion matrix."]

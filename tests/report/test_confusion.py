@@ -60,6 +60,13 @@ def test_many_classes_stand_next_to_what_they_are_taken_for() -> None:
     assert len(figure["layout"]["xaxis"]["tickvals"]) == 50
 
 
+def test_some_classes_of_many_keep_their_shares() -> None:
+    figure = checked(confusion_figure(COUNTS, ["a", "b", "c"], [0, 1]))
+    assert figure["data"][0]["x"] == ["a", "b"]
+    assert figure["data"][0]["z"].diagonal().tolist() == [0.8, 1.0]
+    assert figure["data"][1]["zmax"] == 0.2
+
+
 @pytest.mark.parametrize("names", [["0", "1", "2"], ["x", "x", "x"], ["<i>", "&", "long " * 20]])
 def test_names_become_distinct_categories(names: list[str]) -> None:
     figure = checked(confusion_figure(COUNTS, names))

@@ -82,6 +82,18 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.other_vector == pytest.approx(whole.other_vector)
 
 
+def test_a_draw_of_very_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hypersphere.report.separation.MANY_CLASSES", 4)
+    vectors = plane(*range(0, 100, 10))
+    found = measure_separation(vectors, np.arange(10), vectors)
+    assert found.num_classes == 10
+    assert len(found.vectors) == len(found.means) == 6
+    assert len(found.own_vector) == 10
+    assert found.closest is not None
+    first, second, angle = found.closest
+    assert math.degrees(angle) == pytest.approx(10 * (second - first), abs=1e-4)
+
+
 def test_shares_sum_to_one() -> None:
     arrays = classification_arrays(TETRAHEDRON, num_samples=300)
     found = measure_separation(arrays["features"].astype(np.float32), arrays["labels"], TETRAHEDRON)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hypersphere.report.confusion import FEW, confused_classes, confusion_figure, most_confused
+from hypersphere.report.confusion import FEW, MOST_SHOWN, confused_classes, confusion_figure, most_confused
 from hypersphere.report.curves import learning_curves
 from hypersphere.report.energies import angle_figure, energy_figure, overview_figure
 from hypersphere.report.facts import flat, shown
@@ -18,7 +18,7 @@ from hypersphere.report.layers import LayerHistory
 from hypersphere.report.neurons import LARGEST, Filters, Neurons, Pair, Weights, cosines
 from hypersphere.report.page import Block, Choice, Details, Figure, Grid, Missing, Picture, Pictures, Table
 from hypersphere.report.run import Classification, Run
-from hypersphere.report.separation import Separation, between_figure, within_figure
+from hypersphere.report.separation import MANY_CLASSES, Separation, between_figure, within_figure
 from hypersphere.report.sphere import MOST_CLASSES, MOST_POINTS, View, plane_figure, sphere_figure, sphere_view
 from hypersphere.report.theme import TRAIN
 
@@ -110,6 +110,8 @@ def _angles(separation: Separation, names: Sequence[str]) -> Grid:
         "Every pair of classes once. The dashed line is arccos(−1 / (C − 1)), the angle that all pairs of C = "
         f"{separation.num_classes} classes would share, were they spread evenly in at least C − 1 dimensions."
     )
+    if separation.num_classes > MANY_CLASSES:
+        between += f" {MANY_CLASSES} of the classes, drawn with a fixed seed."
     if separation.closest:
         first, second, angle = separation.closest
         between += f" Closest: `{names[first]}` and `{names[second]}`, {math.degrees(angle):.1f}°."
@@ -132,7 +134,10 @@ def mistake_blocks(found: Classification | None) -> list[Block]:
         "on a scale of its own so that rare mistakes can be seen."
     )
     caption += " Classes that are taken for each other stand together." if many else " Numbers are images."
-    matrix = Figure("Confusion matrix", confusion_figure(confusion, names), caption)
+    classes = confused_classes(confusion, len(names), limit=MOST_SHOWN)
+    if len(classes) < len(names):
+        caption += f" Shown are {MOST_SHOWN} of {len(names)} classes, those of the most frequent mistakes."
+    matrix = Figure("Confusion matrix", confusion_figure(confusion, names, classes), caption)
     pairs = most_confused(confusion, count=15 if many else 8)
     if not pairs:
         return [matrix, Missing("There is no mistake at all.")]

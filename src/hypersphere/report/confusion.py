@@ -11,10 +11,14 @@ import numpy as np
 from hypersphere.report.arrange import cluster_order
 from hypersphere.report.theme import Spec, label, spec
 
-__all__ = ["FEW", "Confused", "class_order", "confused_classes", "confusion_figure", "most_confused"]
+__all__ = ["FEW", "MOST_SHOWN", "Confused", "class_order", "confused_classes", "confusion_figure", "most_confused"]
 
 FEW = 20
 """Up to so many classes every cell bears its count and the classes keep their order."""
+
+
+MOST_SHOWN = 200
+"""Classes that a matrix shows at most; more rows than pixels would show nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ def most_confused(confusion: np.ndarray, *, count: int = 10) -> list[Confused]:
     """The mistakes made most often, most frequent first; fewer than `count` when there are fewer."""
     mistakes = np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
     totals = confusion.sum(axis=1)
-    order = np.argsort(-mistakes.ravel(), kind="stable")[:count]
-    pairs = [divmod(int(cell), len(confusion)) for cell in order]
-    return [Confused(t, p, int(mistakes[t, p]), int(totals[t])) for t, p in pairs if mistakes[t, p] > 0]
+    true, predicted = np.nonzero(mistakes > 0)
+    order = np.argsort(-mistakes[true, predicted], kind="stable")[:count]
+    pairs = [(int(true[cell]), int(predicted[cell])) for cell in order]
+    return [Confused(t, p, int(mistakes[t, p]), int(totals[t])) for t, p in pairs]
 
 
 def confused_classes(confusion: np.ndarray | None, num_classes: int, *, limit: int) -> list[int]:
@@ -53,16 +58,21 @@ def class_order(confusion: np.ndarray) -> np.ndarray:
     return cluster_order(share + share.T)
 
 
-def confusion_figure(confusion: np.ndarray, names: Sequence[str]) -> Spec:
+def confusion_figure(confusion: np.ndarray, names: Sequence[str], classes: Sequence[int] | None = None) -> Spec:
     """Share of each true class (row) that is given each class (column).
 
     Right answers and mistakes have scales of their own, so that rare mistakes can be seen.
+
+    Args:
+        confusion: (C, C) counts.
+        names: C names.
+        classes: numbers of the classes that are shown, all when None; shares are of all images of a class.
     """
-    order = class_order(confusion)
+    chosen = np.arange(len(confusion)) if classes is None else np.asarray(classes, dtype=np.int64)
+    order = chosen[class_order(confusion[np.ix_(chosen, chosen)])]
     counts = confusion[np.ix_(order, order)]
     shown = _distinct([label(names[number], 18) for number in order])
-    totals = counts.sum(axis=1, keepdims=True)
-    share = counts / np.maximum(totals, 1)
+    share = counts / np.maximum(confusion.sum(axis=1)[order, None], 1)
     right = np.eye(len(counts), dtype=bool)
     few = len(counts) <= FEW
     base: Spec = {"type": "heatmap", "x": shown, "y": shown, "text": counts, "xgap": int(few), "ygap": int(few)}

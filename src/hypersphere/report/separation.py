@@ -11,9 +11,13 @@ import numpy as np
 import torch
 
 from hypersphere.functional import pairwise_angle
+from hypersphere.report.arrange import subsample
 from hypersphere.report.theme import EVALUATION, REFERENCE, TRAIN, Spec, axis, label, spec
 
-__all__ = ["Separation", "between_figure", "measure_separation", "within_figure"]
+__all__ = ["MANY_CLASSES", "Separation", "between_figure", "measure_separation", "within_figure"]
+
+MANY_CLASSES = 4096
+"""Classes between which angles are taken at most, a fixed draw of more; all pairs would not fit in memory."""
 
 _CHUNK = 512
 
@@ -51,19 +55,21 @@ def measure_separation(features: np.ndarray, labels: np.ndarray, class_vectors: 
     classes = np.unique(labels)
     means = np.stack([unit[labels == number].mean(axis=0) for number in classes]) if len(classes) else unit[:0]
     none = np.zeros(0)
-    own, other, between, place = none, none, none, classes
+    own, other, between = none, none, none
+    some = subsample(len(classes), MANY_CLASSES)
+    mean_angles, place, num_classes = _between(means[some]), classes[some], len(classes)
     if class_vectors is not None and np.isfinite(class_vectors).all() and labels.max(initial=-1) < len(class_vectors):
         own, other = _to_vectors(unit, labels, class_vectors)
-        between, place = _between(class_vectors), np.arange(len(class_vectors))
+        place, num_classes = subsample(len(class_vectors), MANY_CLASSES), len(class_vectors)
+        between = _between(class_vectors[place])
     own_mean = _rowwise(unit, means[np.searchsorted(classes, labels)])
-    mean_angles = _between(means)
     pairs = between if len(between) else mean_angles
     closest = None
     if len(pairs):
         rows, columns = np.triu_indices(len(place), k=1)
         at = int(pairs.argmin())
         closest = (int(place[rows[at]]), int(place[columns[at]]), float(pairs[at]))
-    return Separation(own, other, own_mean, mean_angles, between, closest, len(place), int((~usable).sum()))
+    return Separation(own, other, own_mean, mean_angles, between, closest, num_classes, int((~usable).sum()))
 
 
 def within_figure(found: Separation) -> Spec:
