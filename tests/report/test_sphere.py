@@ -110,7 +110,7 @@ def test_the_first_look_is_at_the_side_with_most_points() -> None:
     found["features"] = np.tile(np.array([[-1.0, 0.1, 0.0]]), (80, 1))
     eye = sphere_figure(view_of(found, [0]), NAMES, [0])["layout"]["scene"]["camera"]["eye"]
     assert eye["x"] < -1.0
-    assert np.linalg.norm(list(eye.values())) == pytest.approx(1.22, abs=1e-2)
+    assert np.linalg.norm(list(eye.values())) == pytest.approx(1.3, abs=1e-2)
 
 
 def test_no_class_vectors_no_arrows() -> None:

@@ -16,8 +16,8 @@ from hypersphere.formulas.margins import Margin, Softmax
 
 __all__ = ["class_logits", "cross_entropy", "margin_logits"]
 
-# numbers of a class matrix that are copied at a time while its norms are taken
-_NORM_CHUNK = 2**22
+# numbers of a class matrix that are copied at a time while its norms are taken: what a processor keeps in its cache
+_NORM_CHUNK = 2**18
 
 
 def class_logits(
@@ -200,7 +200,11 @@ def _check_labels(who: str, labels: Tensor, num_samples: int, num_classes: int) 
 
 def _inverse_norms(weight: Tensor) -> Tensor:
     """1 / |w_j| as (C, 1), zero for a zero row; a few rows at a time, so that no copy of the matrix is held."""
-    rows = max(1, _NORM_CHUNK // max(1, weight.shape[1]))
+    if torch.compiler.is_compiling():
+        # a compiler makes one loop of it by itself
+        return unit_rows(weight)[1]
+    size = _NORM_CHUNK if weight.device.type == "cpu" else 64 * _NORM_CHUNK
+    rows = max(1, size // max(1, weight.shape[1]))
     return torch.cat([unit_rows(block)[1] for block in weight.split(rows)])
 
 

@@ -192,7 +192,7 @@ def _eye(points: np.ndarray) -> list[float]:
     flat = np.sqrt(1 - height**2)
     sides = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), height], axis=1)
     best = int(np.maximum(points @ sides.T, 0).sum(axis=0).argmax())
-    return [round(1.22 * float(part), 3) for part in sides[best]]
+    return [round(1.3 * float(part), 3) for part in sides[best]]
 
 
 def _ball() -> Spec:
