@@ -53,23 +53,22 @@ def test_without_shuffle_the_order_is_that_of_the_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "message"),
+    ("settings", "message"),
     [
-        ({"batch_size": 0}, ValueError, r"batches: batch_size must be a whole number of 1 or more, got 0."),
-        ({"batch_size": 2.0}, ValueError, r"batches: batch_size must be a whole number of 1 or more, got 2.0."),
-        ({"batch_size": 2, "start": -1}, ValueError, r"batches: start must be a whole number of 0 or more, got -1."),
-        ({"batch_size": 2, "world_size": 0}, ValueError, r"batches: world_size must be a whole number of 1 or more, got 0."),
-        ({"batch_size": 2, "rank": 2, "world_size": 2}, ValueError, r"batches: rank must lie in \[-inf, 1\], got 2."),
-        ({"batch_size": 2, "rank": -1}, ValueError, r"batches: rank must be a whole number of 0 or more, got -1."),
+        ({"batch_size": 0}, r"batches: batch_size must be a whole number of 1 or more, got 0."),
+        ({"batch_size": 2.0}, r"batches: batch_size must be a whole number of 1 or more, got 2.0."),
+        ({"batch_size": 2, "start": -1}, r"batches: start must be a whole number of 0 or more, got -1."),
+        ({"batch_size": 2, "world_size": 0}, r"batches: world_size must be a whole number of 1 or more, got 0."),
+        ({"batch_size": 2, "rank": 2, "world_size": 2}, r"batches: rank must lie in \[-inf, 1\], got 2."),
+        ({"batch_size": 2, "rank": -1}, r"batches: rank must be a whole number of 0 or more, got -1."),
         (
             {"batch_size": 2, "shuffle": True, "seed": -1},
-            ValueError,
             r"permutation: seed must be a whole number of 0 or more, got -1.",
         ),
     ],
 )
-def test_wrong_arguments_are_refused_at_the_call(settings: dict, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_wrong_arguments_are_refused_at_the_call(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         index_batches(10, **settings)
 
 
