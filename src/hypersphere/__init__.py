@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "functional", "margins", "models", "nn", "regularizers", "thomson"]
+__all__ = ["__version__", "functional", "margins", "models", "nn", "param_groups", "regularizers", "thomson"]
 
 if TYPE_CHECKING:
     from hypersphere import functional, models, nn, regularizers
     from hypersphere.analysis import thomson
     from hypersphere.formulas import margins
+    from hypersphere.training.optimizer import param_groups
 
 # where each name lies; imported when first asked for, so that `hypersphere --help` need not wait for torch
 _PLACES = {
@@ -19,6 +20,7 @@ _PLACES = {
     "margins": "hypersphere.formulas.margins",
     "models": "hypersphere.models",
     "nn": "hypersphere.nn",
+    "param_groups": "hypersphere.training.optimizer:param_groups",
     "regularizers": "hypersphere.regularizers",
     "thomson": "hypersphere.analysis:thomson",
 }
