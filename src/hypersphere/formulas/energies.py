@@ -141,7 +141,7 @@ def distance_floor(dtype: torch.dtype, power: float = 0.0) -> float:
 
     2^-9 where the work is done in float32 and 2^-23 in float64: at the floor, the rounding of a Gram product makes a
     distance uncertain by up to a few percent, ten times farther away by a hundredth of that. It rises where the force
-    s z^-(s+2) would leave 2^900: in float64 for powers above 36, to 0.0025 for s = 100. Work is done in float32 for
+    s z^-(s+2) would leave 2^900: in float64 for powers above 36, to 0.0023 for s = 100. Work is done in float32 for
     inputs up to float32 and powers up to 4, and in float64 for all others (`energy_dtype`). The rounding stays below
     the floor for dimensions up to 1e5.
 
