@@ -134,8 +134,8 @@ def test_keep_thins_train_alone(animals: Path) -> None:
             "train",
             r"keep: unknown class 'aunt' among 3: ant, bee, cow \(did you mean 'ant'\?\).",
         ),
-        ({"split_seed": -1}, "train", r"split_seed must lie in \[0, inf\], got -1."),
-        ({"size": 0}, "train", r"size must lie in \[1, inf\], got 0."),
+        ({"split_seed": -1}, "train", r"split_seed must be a whole number of 0 or more, got -1."),
+        ({"size": 0}, "train", r"size must be a whole number of 1 or more, got 0."),
         (
             {"label_column": "lable"},
             "train",
