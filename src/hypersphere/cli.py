@@ -99,8 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words, or None for those of the process.
 
     Returns:
-        The exit code: 0, or 2 after a mistake (told in words on stderr), or 130 after Ctrl-C. With HYPERSPHERE_DEBUG=1
-        in the environment errors are raised instead.
+        The exit code: 0, or 2 after a mistake or a run that diverged or could not write (told in words on stderr), or
+        130 after Ctrl-C. With HYPERSPHERE_DEBUG=1 in the environment errors are raised instead.
     """
     arguments = Arguments()
     try:
@@ -254,8 +254,11 @@ def _parser() -> Parser:
     train.add_argument("--quiet", action="store_true", help="show no progress")
 
     evaluate = made["evaluate"]
-    evaluate.usage = "hypersphere evaluate RUN [--split SPLIT] [--data.name NAME] [--data.setting VALUE ...]"
+    evaluate.usage = "hypersphere evaluate RUN [--protocol NAME] [--split SPLIT] [--data.setting VALUE ...]"
     evaluate.add_argument("runs", metavar="RUN", nargs=1, type=Path, help="folder of a trained run")
+    evaluate.add_argument(
+        "--protocol", choices=("classification",), default="classification", help="what is measured: classification"
+    )
     evaluate.add_argument("--split", choices=("train", "validation", "test"), default="test", help="otherwise test")
     # read by make_config; named here so that the help shows it
     evaluate.add_argument(
@@ -289,7 +292,7 @@ COMMANDS: dict[str, tuple[Callable[[Arguments], int], str, str]] = {
     "list": (_list, "Show everything that can be chosen by name.", LIST_NOTES),
 }
 # flags that are no settings, of the commands that take settings
-OWN_FLAGS = {"train": ("--out", "--resume", "--quiet", "--help"), "evaluate": ("--split", "--help")}
+OWN_FLAGS = {"train": ("--out", "--resume", "--quiet", "--help"), "evaluate": ("--protocol", "--split", "--help")}
 
 
 def _sentence(error: Exception) -> str:

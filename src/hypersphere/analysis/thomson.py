@@ -10,11 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hypersphere.formulas.angles import angle_from_cosine
 from hypersphere.functional.energy import hyperspherical_energy
-from hypersphere.functional.geometry import normalize, pairwise_angle
+from hypersphere.functional.geometry import normalize, pairwise_cosine
 from hypersphere.functional.optima import minimum_energy
 
 __all__ = ["Configuration", "thomson"]
+
+# rows whose cosines with all others are held at a time
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -146,10 +150,18 @@ def _describe(points: Tensor, start: int, power: float, half_space: bool) -> Con
 
 
 def smallest_angle(points: Tensor, *, half_space: bool = False) -> float:
-    """Smallest angle in radians between two rows, or between the lines through them; pi for a single row."""
+    """Smallest angle in radians between two rows, or between the lines through them; pi for a single row.
+
+    1024 rows at a time are held against all others, in float64, so that a head of many classes can be asked too.
+    """
     if len(points) < 2:
         return math.pi
-    angle = pairwise_angle(points)
-    if half_space:
-        angle = torch.minimum(angle, math.pi - angle)
-    return float(angle.masked_fill(torch.eye(len(points), dtype=torch.bool, device=points.device), math.pi).min())
+    points = points.detach().double()
+    nearest = points.new_full((), -1.0)
+    for start in range(0, len(points), _ROWS):
+        cosine = pairwise_cosine(points[start : start + _ROWS], points)
+        if half_space:
+            cosine = cosine.abs()
+        cosine.diagonal(start).fill_(-1.0)
+        nearest = torch.maximum(nearest, cosine.max())
+    return float(angle_from_cosine(nearest))
