@@ -3,24 +3,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
 from hypersphere.functional.energy import IMPLEMENTATIONS, stacked_energy
 from hypersphere.kernels.energy import reasons_not
-from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, Patterns, find_neurons, name_patterns
+from hypersphere.regularizers.base import LayerRegularizer, too_few
+from hypersphere.regularizers.layers import NeuronLayer, Patterns
 
 __all__ = ["HypersphericalEnergy"]
 
-logger = logging.getLogger(__name__)
 
-
-class HypersphericalEnergy(nn.Module):
+class HypersphericalEnergy(LayerRegularizer):
     r"""Weighted sum over layers of the mean pair energy of their neurons, to be added to a loss.
 
     .. math::
@@ -62,6 +60,7 @@ class HypersphericalEnergy(nn.Module):
         liu2018mhe, eq. 4; weights of the released code: hidden 1, output 10 (angular with power > 0: 0.1 and 1).
 
     Example:
+        >>> from torch import nn
         >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
         >>> energy = HypersphericalEnergy(power=2.0, output_weight=0.1)
@@ -88,43 +87,25 @@ class HypersphericalEnergy(nn.Module):
         output: Patterns | None = None,
         impl: str = "auto",
     ) -> None:
-        super().__init__()
-        check_range("HypersphericalEnergy", "hidden_weight", hidden_weight, low=0.0)
-        check_range("HypersphericalEnergy", "output_weight", output_weight, low=0.0)
+        super().__init__(
+            hidden_weight=hidden_weight,
+            output_weight=output_weight,
+            include=include,
+            exclude=exclude,
+            embeddings=embeddings,
+            output=output,
+        )
         check_range("HypersphericalEnergy", "eps", eps, low=0.0)
         check_choice("HypersphericalEnergy", "impl", impl, IMPLEMENTATIONS)
         PairPotential(Riesz(power) if kernel is None else kernel, distance, angle_offset)
         self.power = power
         self.distance = distance
         self.half_space = half_space
-        self.hidden_weight = hidden_weight
-        self.output_weight = output_weight
         self.output_half_space = output_half_space
         self.eps = eps
         self.angle_offset = angle_offset
         self.kernel = kernel
-        self.include = name_patterns(include)
-        self.exclude = name_patterns(exclude)
-        self.embeddings = embeddings
-        self.output = None if output is None else name_patterns(output)
         self.impl = impl
-        self._told = False
-
-    def forward(self, model: nn.Module, *more: nn.Module) -> Tensor:
-        """The regulariser of a model, a scalar to add to its loss."""
-        found = self._find(model, *more)
-        energies = self._energies(found.layers)
-        weights = [self.output_weight if layer.is_output else self.hidden_weight for layer in found.layers]
-        return torch.stack([weight * energy for weight, energy in zip(weights, energies, strict=True)]).sum()
-
-    def terms(self, model: nn.Module, *more: nn.Module) -> dict[str, Tensor]:
-        """Name of each regularised layer -> its mean pair energy, unweighted."""
-        layers = self._find(model, *more).layers
-        return dict(zip([layer.name for layer in layers], self._energies(layers), strict=True))
-
-    def skipped(self, model: nn.Module, *more: nn.Module) -> dict[str, str]:
-        """Name of each layer that is left out -> why."""
-        return self._select(model, *more).skipped
 
     def extra_repr(self) -> str:
         """The energy and its weights."""
@@ -135,60 +116,13 @@ class HypersphericalEnergy(nn.Module):
             f"output_weight={self.output_weight:g}, eps={self.eps:g}"
         )
 
-    def _find(self, model: nn.Module, *more: nn.Module) -> NeuronLayers:
-        """The layers to regularise, at least one."""
-        found = self._select(model, *more)
-        if not found.layers:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped.items())
-            raise ValueError(
-                f"HypersphericalEnergy: no layer of {type(model).__name__} is left to regularise"
-                f" ({reasons or 'it has no layer with neurons'})."
-            )
-        if found.skipped and not self._told and not torch.compiler.is_compiling():
-            self._told = True
-            reasons = "; ".join(f"{name} ({reason})" for name, reason in found.skipped.items())
-            logger.info("HypersphericalEnergy leaves out %s", reasons)
-        return found
-
-    def _select(self, model: nn.Module, *more: nn.Module) -> NeuronLayers:
-        """Every layer with neurons, sorted into those to regularise and those not."""
-        found = find_neurons(
-            model,
-            *more,
-            include=self.include,
-            exclude=self.exclude,
-            embeddings=self.embeddings,
-            output=self.output,
-            trainable_only=True,
-            any_order=True,
-        )
-        layers = []
-        for layer in found.layers:
-            reason = self._reason_not(layer)
-            if reason is None:
-                layers.append(layer)
-            else:
-                found.skipped[layer.name] = reason
-        return NeuronLayers(layers, found.skipped)
-
-    def _reason_not(self, layer: NeuronLayer) -> str | None:
-        """Why a layer with neurons is left out, or None."""
-        weight, name = (
-            (self.output_weight, "output_weight") if layer.is_output else (self.hidden_weight, "hidden_weight")
-        )
-        if weight == 0:
-            return f"{name} is 0"
-        num_neurons = layer.weight.shape[-2]
-        smallest = 1 if self._in_half_space(layer) else 2
-        if num_neurons < smallest:
-            where = " in each group" if layer.weight.ndim == 3 else ""
-            return f"{num_neurons} neuron{where} is too few, an energy needs {smallest}"
-        return None
+    def _too_few(self, layer: NeuronLayer) -> str | None:
+        return too_few(layer, 1 if self._in_half_space(layer) else 2)
 
     def _in_half_space(self, layer: NeuronLayer) -> bool:
         return self.output_half_space if layer.is_output else self.half_space
 
-    def _energies(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
+    def _measure(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
         """Mean pair energy of each layer; small layers of one shape are computed together, in few launches."""
         alike: dict[object, list[int]] = {}
         for number, layer in enumerate(layers):
