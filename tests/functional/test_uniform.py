@@ -12,7 +12,7 @@ import scipy.integrate
 import scipy.special
 import torch
 
-from hypersphere.functional import expected_energy, hyperspherical_energy
+from hypersphere.functional import energy_deviation, expected_energy, hyperspherical_energy, stacked_energy
 
 INF = math.inf
 # dimension: (I_0, I_1, I_2, A_0, A_1, A_2), seven decimals, computed elsewhere
@@ -116,3 +116,82 @@ def test_wrong_input_is_explained() -> None:
         expected_energy(3, distance="cosine")
     with pytest.raises(ValueError, match=r"expected_energy: num_points must be a whole number of 2 or more, got 1"):
         expected_energy(3, num_points=1)
+
+
+def quadrature(dim: int, power: float, distance: str, half_space: bool) -> float:
+    """Variance of what one pair adds, by an adaptive rule in 30 digits."""
+    with mpmath.workdps(30):
+        length = {"euclidean": lambda t: 2 * mpmath.sin(t / 2), "angular": lambda t: t}[distance]
+
+        def kernel(t: mpmath.mpf) -> mpmath.mpf:
+            z = length(t)
+            return -mpmath.log(z) if power == 0 else z ** -mpmath.mpf(power)
+
+        def value(t: mpmath.mpf) -> mpmath.mpf:
+            return kernel(t) + kernel(mpmath.pi - t) if half_space else kernel(t)
+
+        width = min(1, 8 / math.sqrt(dim))
+        points = [0, *sorted({mpmath.pi / 2 + width * step for step in (-1, -0.5, 0, 0.5, 1)}), mpmath.pi]
+        total, mean, square = (
+            mpmath.quad(lambda t, n=n: value(t) ** n * mpmath.sin(t) ** (dim - 2), points) for n in (0, 1, 2)
+        )
+        return float(square / total - (mean / total) ** 2)
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("distance", ["euclidean", "angular"])
+@pytest.mark.parametrize(("dim", "power"), [(2, 0.0), (3, 0.3), (4, 1.0), (9, 0.0), (9, 2.0), (40, 3.5), (700, 1.0)])
+def test_the_variance_of_a_pair_against_quadrature(dim: int, power: float, distance: str, half_space: bool) -> None:
+    deviation = energy_deviation(7, dim, power=power, distance=distance, half_space=half_space)
+    # 21 pairs; in half space 2 (N - 1) / (N (2N - 1)²) of them
+    share = 12 / (7 * 13**2) if half_space else 1 / 21
+    assert deviation**2 == pytest.approx(share * quadrature(dim, power, distance, half_space), rel=1e-8)
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("distance", ["euclidean", "angular"])
+def test_random_directions_vary_as_much(distance: str, half_space: bool) -> None:
+    options = {"power": 1.0, "distance": distance, "half_space": half_space}
+    weight = torch.randn(4000, 8, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    energies = stacked_energy(weight, **options)
+    deviation = energy_deviation(8, 12, **options)
+    # the error of a measured variance, from the fourth moment of what was measured
+    squares = (energies - energies.mean()).square()
+    error = squares.std().item() / math.sqrt(len(squares))
+    assert squares.mean().item() == pytest.approx(deviation**2, abs=4 * error)
+    assert error < 0.1 * deviation**2
+
+
+def test_deviations_in_closed_form() -> None:
+    # power 2: I_4 - I_2² with I_4 = (d - 2) / (4 (d - 5)) and I_2 = (d - 2) / (2 (d - 3)), on one denominator
+    for dim in (6, 10, 100, 10**4, 10**6, 10**9):
+        variance = (dim - 2) * (dim - 1) / (4 * (dim - 5) * (dim - 3) ** 2)
+        assert energy_deviation(2, dim, power=2.0) ** 2 == pytest.approx(variance, rel=1e-11)
+    # on the sphere in space ln D² is ln of a uniform number: Var ln D = 1/4
+    assert energy_deviation(2, 3) == pytest.approx(0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("power", [0.0, 0.7, 2.0])
+def test_deviations_in_very_high_dimension(power: float, half_space: bool) -> None:
+    """c is nearly normal with variance 1/d, so Var f = f'(0)² / d, and Var g = g''(0)² / 2 / d² with g'(0) = 0."""
+    dim, s = 10**6, power
+    # phi(c) = (2 - 2c)^(-s/2): phi' and phi'' at 0
+    slope, bend = (0.5, 1.0) if s == 0 else (2 ** (-s / 2) * s / 2, 2 ** (-s / 2) * s / 2 * (s / 2 + 1))
+    pair = 2 * bend**2 / dim**2 * 1.0 if half_space else slope**2 / dim
+    share = 2 / (2 * 9) if half_space else 1.0
+    assert energy_deviation(2, dim, power=power, half_space=half_space) ** 2 == pytest.approx(share * pair, rel=1e-4)
+
+
+def test_where_the_deviation_ends() -> None:
+    assert energy_deviation(5, 9, power=4.0) == math.inf
+    assert math.isfinite(energy_deviation(5, 9, power=3.999))
+    assert energy_deviation(5, 3, power=1.0, distance="angular", half_space=True) == math.inf
+    # a single line: only the pair of its ends, which never moves
+    assert energy_deviation(1, 9, half_space=True) == 0.0
+    with pytest.raises(ValueError, match=r"energy_deviation: num_points must be a whole number of 2 or more, got 1"):
+        energy_deviation(1, 9)
+    with pytest.raises(ValueError, match=r"energy_deviation: dim must be a whole number of 2 or more, got 1"):
+        energy_deviation(3, 1)
+    with pytest.raises(ValueError, match=r"unknown distance 'cosine': choose angular, euclidean"):
+        energy_deviation(3, 3, distance="cosine")

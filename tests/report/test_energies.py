@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from figures import checked, names
+from hypersphere.analysis.references import Floor
 from hypersphere.report.energies import FARTHEST, angle_figure, energy_figure, layer_label, overview_figure
 from hypersphere.report.layers import LayerHistory
-from hypersphere.report.references import Floor
 from hypersphere.report.theme import EVALUATION, TRAIN
 
 LAYER = LayerHistory(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hypersphere.analysis.references import Floor
 from hypersphere.report.layers import LayerHistory
 from hypersphere.report.neurons import Pair
 from hypersphere.report.reading import (
@@ -20,7 +21,6 @@ from hypersphere.report.reading import (
     read_numbers,
     read_state,
 )
-from hypersphere.report.references import Floor
 from hypersphere.report.run import Classification, Run
 from hypersphere.report.separation import measure_separation
 from hypersphere.report.story import Story

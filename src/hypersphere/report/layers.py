@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypersphere.report.references import (
+from hypersphere.analysis.references import (
     Floor,
     energy_floor,
     position,

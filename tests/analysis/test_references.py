@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tests of report.references against known optima and against random draws."""
+"""Tests of analysis.references against known optima and against random draws."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hypersphere.functional import minimum_energy
-from hypersphere.report.references import energy_floor, position, random_smallest_angle, widest_smallest_angle
+from hypersphere.analysis.references import energy_floor, position, random_smallest_angle, widest_smallest_angle
 
 PLAIN = {"power": 0.0, "distance": "euclidean", "half_space": False}
 
