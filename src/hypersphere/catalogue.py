@@ -34,6 +34,14 @@ FAMILIES: dict[str, Family] = {
     "datasets": Family("which images", "hypersphere.data.load:list_datasets", "--data.name"),
     "energies": Family("how strongly two neurons repel", "hypersphere.formulas.energies:ENERGIES", "--energy.power"),
     "distances": Family("how far apart two are", "hypersphere.formulas.energies:DISTANCES", "--energy.distance"),
+    "uniformities": Family(
+        "what else spreads neurons", "hypersphere.functional.uniformity:UNIFORMITIES", "regularizers.Uniformity(kind)"
+    ),
+    "orthogonalities": Family(
+        "what else sets them at right angles",
+        "hypersphere.functional.orthogonality:ORTHOGONALITIES",
+        "regularizers.Orthogonality(kind)",
+    ),
     "margins": Family("how a head compares classes", "hypersphere.formulas.margins:MARGINS", "--head.margin"),
 }
 

@@ -12,23 +12,44 @@ from hypersphere.functional.compressive import (
 from hypersphere.functional.energy import hyperspherical_energy, stacked_energy
 from hypersphere.functional.geometry import normalize, pairwise_angle, pairwise_cosine
 from hypersphere.functional.optima import minimum_energy
+from hypersphere.functional.orthogonality import orthogonality, orthonormality, restricted_isometry
+from hypersphere.functional.sampling import minibatch_energy, sampled_energy
 from hypersphere.functional.uniform import energy_deviation, expected_energy
+from hypersphere.functional.uniformity import (
+    covering,
+    gram_log_determinant,
+    polarization,
+    resultant,
+    separation,
+    sharpest_poles,
+)
 
 __all__ = [
     "adversarial_projection",
     "angle_preserving_projection",
     "class_logits",
+    "covering",
     "cross_entropy",
     "energy_deviation",
     "expected_energy",
+    "gram_log_determinant",
     "grouped_energy",
     "hyperspherical_energy",
     "margin_logits",
+    "minibatch_energy",
     "minimum_energy",
     "normalize",
+    "orthogonality",
+    "orthonormality",
     "pairwise_angle",
     "pairwise_cosine",
+    "polarization",
     "projected_energy",
     "projection_distortion",
+    "restricted_isometry",
+    "resultant",
+    "sampled_energy",
+    "separation",
+    "sharpest_poles",
     "stacked_energy",
 ]

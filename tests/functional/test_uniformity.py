@@ -1,0 +1,501 @@
+# SPDX-License-Identifier: MIT
+"""Uniformity objectives against loops and closed forms, their optima, their adversary, and awkward input."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hypersphere.formulas.poles import Covering, Polarization
+from hypersphere.functional import (
+    covering,
+    gram_log_determinant,
+    hyperspherical_energy,
+    normalize,
+    polarization,
+    resultant,
+    separation,
+    sharpest_poles,
+)
+from hypersphere.functional.uniformity import UNIFORMITIES
+
+SQUARE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]], dtype=torch.float64)
+
+
+def rows(num_neurons: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(num_neurons, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def simplex(num_points: int) -> Tensor:
+    """Regular simplex: every cosine is -1/(K-1)."""
+    return normalize(torch.eye(num_points, dtype=torch.float64) - 1 / num_points)
+
+
+def both_ends(weight: Tensor, half_space: bool) -> Tensor:
+    return torch.cat([weight, -weight]) if half_space else weight
+
+
+def units(weight: Tensor, eps: float) -> list[list[float]]:
+    return [[x / math.sqrt(math.fsum(y * y for y in row) + eps) for x in row] for row in weight.tolist()]
+
+
+def square_distance(a: Sequence[float], b: Sequence[float]) -> float:
+    """2 - 2c, as the released code has it."""
+    return 2 - 2 * math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------ independent numbers
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("eps", [0.0, 1e-2])
+def test_equal_the_loops(eps: float, half_space: bool) -> None:
+    weight, poles = rows(6, 3), rows(2, 3, seed=1)
+    points, directions = units(both_ends(weight, half_space), eps), units(poles, 0.0)
+    options = {"half_space": half_space, "eps": eps}
+
+    def close(found: Tensor, expected: float) -> None:
+        assert found.item() == pytest.approx(expected, rel=1e-12, abs=1e-13)
+
+    smallest = min(square_distance(a, b) for a, b in itertools.combinations(points, 2))
+    close(separation(weight, **options), -math.sqrt(smallest))
+    close(separation(weight, squared=True, **options), -smallest)
+    close(separation(weight, distance="angular", **options), -math.acos(1 - smallest / 2))
+    close(separation(weight, distance="angular", squared=True, **options), -(math.acos(1 - smallest / 2) ** 2))
+
+    distances = [[math.sqrt(square_distance(pole, point)) for point in points] for pole in directions]
+    count = len(points)
+    for power in (0.0, 1.0, 2.0, 5.5):
+        kernel = (lambda z: -math.log(z)) if power == 0 else (lambda z, s=power: z**-s)
+        expected = max(-math.fsum(kernel(z) for z in row) / count for row in distances)
+        close(polarization(weight, poles, power=power, **options), expected)
+    for gamma in (0.5, 10.0):
+        soft = [-math.log(math.fsum(math.exp(-gamma * z * z) for z in row) / count) / gamma for row in distances]
+        close(covering(weight, poles, sharpness=gamma, **options), max(soft))
+
+    gram = torch.tensor(
+        [[math.exp(-0.7 * square_distance(a, b)) for b in points] for a in points], dtype=torch.float64
+    ) + 1e-6 * torch.eye(count, dtype=torch.float64)
+    expected = -torch.logdet(gram).item()
+    close(gram_log_determinant(weight, bandwidth=0.7, reduction="sum", **options), expected)
+    close(gram_log_determinant(weight, bandwidth=0.7, **options), expected / count)
+
+    if not half_space:
+        total = [math.fsum(column) for column in zip(*points, strict=True)]
+        close(resultant(weight, eps=eps), math.hypot(*total) / count)
+        raw = weight.sum(dim=0).norm().item()
+        close(resultant(weight, normalized=False, reduction="sum"), raw)
+
+
+def test_released_code_formulas() -> None:
+    """What the TensorFlow program adds for a hidden layer, without its weights; cosines there are normalised twice."""
+    weight = rows(7, 4, seed=3)
+    ends = torch.cat([weight, -weight])
+    unit = ends / (ends.square().sum(1, keepdim=True) + 1e-4).sqrt()
+    square = 2 - 2 * unit @ unit.T
+    upper = square[torch.triu_indices(14, 14, 1).unbind()]
+    tied = upper[(upper - upper.min()).abs() < 1e-12]
+    assert len(tied) == 2
+    released = -tied.sum()
+    torch.testing.assert_close(released, 2 * separation(weight, squared=True, half_space=True, eps=1e-4))
+    gram = torch.exp(-square) + 1e-6 * torch.eye(14, dtype=torch.float64)
+    found = gram_log_determinant(weight, half_space=True, eps=1e-4, reduction="sum")
+    torch.testing.assert_close(-torch.logdet(gram), found, rtol=1e-10, atol=0)
+    # the second normalisation changes a term by a part in ten thousand
+    twice = unit / (unit.square().sum(1, keepdim=True) + 1e-4).sqrt()
+    again = torch.exp(-(2 - 2 * twice @ twice.T)) + 1e-6 * torch.eye(14, dtype=torch.float64)
+    torch.testing.assert_close(-torch.logdet(again), found, rtol=3e-4, atol=0)
+
+
+def test_closed_forms_of_the_simplex() -> None:
+    points = simplex(5)
+    assert separation(points).item() == pytest.approx(-math.sqrt(2.5), rel=1e-14)
+    assert separation(points, distance="angular").item() == pytest.approx(-math.acos(-0.25), rel=1e-14)
+    assert resultant(points).item() == pytest.approx(0, abs=1e-15)
+    # opposite a vertex: the others at cosine 1/4, the vertex at -1
+    pole = -points[:1]
+    assert polarization(points, pole).item() == pytest.approx(-(4 / 1.5 + 1 / 4) / 5, rel=1e-13)
+    soft = -math.log((4 * math.exp(-3 * 1.5) + math.exp(-3 * 4)) / 5) / 3
+    assert covering(points, pole, sharpness=3.0).item() == pytest.approx(soft, rel=1e-13)
+    # G = (1 - g) I + g 11^T
+    g = math.exp(-2.5)
+    expected = -(4 * math.log(1 - g + 1e-6) + math.log(1 + 4 * g + 1e-6)) / 5
+    assert gram_log_determinant(points).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_closed_forms_of_the_square_and_the_cross() -> None:
+    assert separation(SQUARE).item() == pytest.approx(-math.sqrt(2), rel=1e-15)
+    assert separation(SQUARE[:2], distance="angular", half_space=True).item() == pytest.approx(-math.pi / 2, rel=1e-15)
+    pole = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    near, far = 2 - math.sqrt(2), 2 + math.sqrt(2)
+    assert polarization(SQUARE, pole, power=2.0).item() == pytest.approx(-(1 / near + 1 / far) / 2, rel=1e-14)
+    assert polarization(SQUARE, pole, power=0.0).item() == pytest.approx(math.log(near * far) / 4, rel=1e-14)
+    assert covering(SQUARE, pole, sharpness=1e4).item() == pytest.approx(near + math.log(2) / 1e4, rel=1e-10)
+    # lines through the axes: the ends are the cross
+    cross = torch.cat([torch.eye(3), -torch.eye(3)]).double()
+    for function in (lambda w, h: separation(w, half_space=h), lambda w, h: gram_log_determinant(w, half_space=h)):
+        torch.testing.assert_close(function(cross[:3], True), function(cross, False), rtol=1e-13, atol=0)
+    # eigenvalues of the circulant Gram matrix of the square
+    a, b = math.exp(-2.0), math.exp(-4.0)
+    eigenvalues = (1 + 2 * a + b, 1 - b, 1 - b, 1 - 2 * a + b)
+    expected = -math.fsum(math.log(x + 1e-6) for x in eigenvalues)
+    assert gram_log_determinant(SQUARE, reduction="sum").item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+def test_half_space_is_the_full_space_of_both_ends(half_space: bool) -> None:
+    weight, poles = rows(5, 4), rows(3, 4, seed=1)
+    ends = torch.cat([weight, -weight])
+    for name, function in UNIFORMITIES.items():
+        if name == "resultant":
+            continue
+        more = (poles,) if name in ("polarization", "covering") else ()
+        torch.testing.assert_close(function(weight, *more, half_space=True), function(ends, *more), rtol=1e-11, atol=0)
+
+
+@pytest.mark.parametrize("name", UNIFORMITIES)
+def test_stacked_is_one_by_one(name: str) -> None:
+    stack = torch.stack([torch.stack([rows(5, 3, seed=2 * i + j) for j in range(2)]) for i in range(3)])
+    poles = rows(3 * 2 * 4, 3, seed=9).view(3, 2, 4, 3)
+    more = (poles,) if name in ("polarization", "covering") else ()
+    found = UNIFORMITIES[name](stack, *more)
+    for i, j in itertools.product(range(3), range(2)):
+        single = UNIFORMITIES[name](stack[i, j], *(p[i, j] for p in more))
+        torch.testing.assert_close(found[i, j], single, rtol=1e-13, atol=0)
+
+
+def test_the_nearest_pair_is_found_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = rows(11, 3)
+    for half_space in (False, True):
+        whole = separation(weight, half_space=half_space)
+        monkeypatch.setattr("hypersphere.functional.uniformity._ROWS", 3)
+        assert torch.equal(separation(weight, half_space=half_space), whole)
+        monkeypatch.undo()
+
+
+# --------------------------------------------------------------------------------------------------------------- laws
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("eps", [0.0, 1e-2])
+def test_gradcheck(eps: float, half_space: bool) -> None:
+    weight, poles = rows(5, 3, seed=4).requires_grad_(), rows(2, 3, seed=5).requires_grad_()
+    options: dict[str, Any] = {"half_space": half_space, "eps": eps}
+    alone: list[Callable[[Tensor], Tensor]] = [
+        lambda w: separation(w, **options),
+        lambda w: separation(w, distance="angular", **options),
+        lambda w: gram_log_determinant(w, ridge=1e-2, **options),
+        lambda w: resultant(w, eps=eps),
+        lambda w: resultant(w, normalized=False),
+    ]
+    for function in alone:
+        assert torch.autograd.gradcheck(function, weight)
+        assert torch.autograd.gradgradcheck(function, weight)
+    at_poles: list[Callable[[Tensor, Tensor], Tensor]] = [
+        lambda w, p: polarization(w, p, **options),
+        lambda w, p: polarization(w, p, power=0.0, **options),
+        lambda w, p: covering(w, p, sharpness=2.0, **options),
+    ]
+    for function in at_poles:
+        assert torch.autograd.gradcheck(function, (weight, poles))
+        assert torch.autograd.gradgradcheck(function, (weight, poles))
+
+
+@pytest.mark.parametrize("name", UNIFORMITIES)
+def test_invariances(name: str) -> None:
+    """Lengths, a rotation of everything, and the order of the rows change nothing; no gradient is radial."""
+    weight, poles = rows(6, 4).requires_grad_(), rows(2, 4, seed=1)
+    rotation = torch.linalg.qr(rows(4, 4, seed=2))[0]
+    with_poles = name in ("polarization", "covering")
+
+    def value(weight: Tensor, poles: Tensor) -> Tensor:
+        return UNIFORMITIES[name](weight, *((poles,) if with_poles else ()))
+
+    once = value(weight, poles)
+    lengths = torch.rand(6, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 10 + 0.1
+    torch.testing.assert_close(value(weight * lengths, 3 * poles), once, rtol=1e-11, atol=0)
+    torch.testing.assert_close(value(weight @ rotation, poles @ rotation), once, rtol=1e-11, atol=0)
+    torch.testing.assert_close(value(weight.flip(0), poles.flip(0)), once, rtol=1e-11, atol=0)
+    (gradient,) = torch.autograd.grad(once, weight)
+    assert gradient.abs().max() > 1e-3
+    assert (gradient * weight).sum(1).abs().max() < 1e-12
+
+
+def test_the_resultant_is_the_polarisation_of_the_squared_distance() -> None:
+    weight = rows(6, 3)
+    length = 6 * resultant(weight).item()
+    pole = normalize(weight).sum(dim=0, keepdim=True)
+    total = (normalize(pole) - normalize(weight)).square().sum().item()
+    assert total == pytest.approx(12 - 2 * length, rel=1e-13)
+
+
+def test_near_neighbours_keep_their_digits() -> None:
+    for angle in (1e-2, 1e-4, 1e-5):
+        weight = torch.tensor([[1.0, 0.0], [math.cos(angle), math.sin(angle)], [-1.0, 0.0]])
+        assert -separation(weight, distance="angular").item() == pytest.approx(angle, rel=1e-2 * 1e-5 / angle + 1e-6)
+        assert -separation(weight).item() == pytest.approx(angle, rel=1e-2 * 1e-5 / angle + 1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------------- optima
+
+
+def descend(function: Callable[[Tensor], Tensor], start: Tensor, steps: int = 300) -> Tensor:
+    leaf = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [leaf], max_iter=steps, tolerance_grad=1e-11, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = function(leaf)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return normalize(leaf.detach())
+
+
+def spread(function: Callable[[Tensor], Tensor], start: Tensor, steps: int = 400, rate: float = 0.1) -> Tensor:
+    """Descent with shrinking steps, for objectives with kinks."""
+    point = normalize(start)
+    for step in range(steps):
+        leaf = point.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(leaf), leaf)
+        point = normalize(point - rate * 0.98**step * gradient)
+    return point
+
+
+def off_diagonal(points: Tensor) -> Tensor:
+    cosine = points @ points.T
+    return cosine[~torch.eye(len(points), dtype=torch.bool)]
+
+
+def test_the_largest_separation_is_the_simplex() -> None:
+    found = spread(separation, rows(4, 3, seed=1), steps=600, rate=0.2)
+    assert separation(found).item() == pytest.approx(-math.sqrt(8 / 3), abs=2e-3)
+
+
+def test_the_largest_separation_of_lines_is_a_frame() -> None:
+    found = spread(lambda w: separation(w, half_space=True), rows(3, 4, seed=1), steps=600, rate=0.2)
+    assert separation(found, half_space=True).item() == pytest.approx(-math.sqrt(2), abs=2e-3)
+
+
+def test_the_resultant_vanishes_at_its_optimum() -> None:
+    found = descend(lambda w: resultant(w).square(), rows(5, 3))
+    assert resultant(found).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_largest_determinant_is_the_simplex() -> None:
+    found = descend(gram_log_determinant, rows(5, 6, seed=2))
+    torch.testing.assert_close(off_diagonal(found), torch.full((20,), -0.25, dtype=torch.float64), rtol=0, atol=1e-5)
+    lines = descend(lambda w: gram_log_determinant(w, half_space=True), rows(4, 6, seed=2))
+    torch.testing.assert_close(off_diagonal(lines), torch.zeros(12, dtype=torch.float64), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w, p: polarization(w, p),
+        # at this sharpness the soft minimum lies within 0.007 of the hard one
+        lambda w, p: covering(w, p, sharpness=200.0),
+    ],
+    ids=["polarization", "covering"],
+)
+def test_against_poles_everywhere_the_simplex_is_best(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    start, everywhere = rows(4, 3, seed=1), normalize(rows(10_000, 3, seed=6))
+    tetrahedron = simplex(4) @ torch.linalg.svd(simplex(4))[2][:3].T
+    best = loss(tetrahedron, everywhere).item()
+    found = spread(lambda w: loss(w, everywhere), start, steps=220, rate=0.3)
+    before, after = loss(start, everywhere).item(), loss(found, everywhere).item()
+    # the poles are a degree or two apart, so that a little less than the optimum over the sphere can be had
+    assert -0.1 * (before - best) < after - best < 0.02 * (before - best)
+    torch.testing.assert_close(off_diagonal(found), torch.full((12,), -1 / 3, dtype=torch.float64), rtol=0, atol=0.08)
+
+
+# ---------------------------------------------------------------------------------------------------------- adversary
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("name", ["polarization", "covering"])
+def test_the_adversary_raises_the_objective(name: str, half_space: bool) -> None:
+    weight, start = rows(8, 5), rows(6, 5, seed=1)
+    options = {"half_space": half_space, "eps": 1e-4}
+    values = [
+        UNIFORMITIES[name](weight, sharpest_poles(weight, start, name, num_steps=steps, **options), **options).item()
+        for steps in (0, 1, 10, 100, 1000)
+    ]
+    assert values == sorted(values)
+    assert values[2] > values[0] + 0.01
+    # what is left after 100 steps is next to nothing: the force on the pole has vanished
+    pole = sharpest_poles(weight, start, name, num_steps=1000, **options)[:1].requires_grad_()
+    (force,) = torch.autograd.grad(UNIFORMITIES[name](weight, pole, **options), pole)
+    assert force.norm().item() < 1e-4
+
+
+def test_the_farthest_place_from_a_cap_is_opposite() -> None:
+    weight = torch.eye(3, dtype=torch.float64)
+    for name in ("polarization", "covering"):
+        found = sharpest_poles(weight, rows(1, 3), name, num_steps=500)
+        expected = torch.full((1, 3), -(3**-0.5), dtype=torch.float64)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+def test_each_pole_and_each_matrix_moves_on_its_own() -> None:
+    weight = torch.stack([rows(5, 3, seed=s) for s in range(2)])
+    poles = torch.stack([rows(4, 3, seed=s) for s in (7, 8)])
+    together = sharpest_poles(weight, poles, "polarization")
+    for i, j in itertools.product(range(2), range(4)):
+        alone = sharpest_poles(weight[i], poles[i, j : j + 1], "polarization")
+        torch.testing.assert_close(together[i, j : j + 1], alone, rtol=1e-12, atol=1e-14)
+    assert not together.requires_grad
+    torch.testing.assert_close(together.norm(dim=-1), torch.ones(2, 4, dtype=torch.float64))
+
+
+def test_poles_next_to_a_neuron_are_thrown_no_farther_than_a_step() -> None:
+    weight = torch.eye(3)[:1]
+    near = torch.tensor([[1.0, 3e-3, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    found = sharpest_poles(weight, near, Polarization(6.0), num_steps=1, rate=0.05)
+    assert found.isfinite().all()
+    assert math.dist(found[0].tolist(), normalize(near)[0].tolist()) == pytest.approx(0.05, rel=1e-2)
+    # on the neuron itself its force has no direction
+    assert torch.equal(found[1], weight[0])
+
+
+# ----------------------------------------------------------------------------------------------------------- numerics
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize(
+    "kind", ["plain", "duplicates", "antipodes", "zero rows", "all zero", "all equal", "tiny", "huge", "mixed"]
+)
+def test_finite_everywhere(kind: str, half_space: bool, dtype: torch.dtype) -> None:
+    weight = rows(6, 4, dtype=torch.float32)
+    if kind == "duplicates":
+        weight[1::2] = weight[::2] * 3
+    elif kind == "antipodes":
+        weight[1::2] = -weight[::2]
+    elif kind == "zero rows":
+        weight[::2] = 0
+    elif kind == "all zero":
+        weight[:] = 0
+    elif kind == "all equal":
+        weight[:] = weight[0]
+    elif kind in ("tiny", "huge"):
+        weight *= 1e-20 if kind == "tiny" else 1e18
+    elif kind == "mixed":
+        weight[0] *= 1e-20
+        weight[1] *= 1e18
+    weight = weight.to(dtype).clamp(torch.finfo(dtype).min, torch.finfo(dtype).max).requires_grad_()
+    # one pole on a neuron, one opposite, one anywhere, one nowhere
+    poles = torch.cat([weight.detach()[:1], -weight.detach()[:1], rows(1, 4, dtype=torch.float32).to(dtype)])
+    poles = torch.cat([poles, torch.zeros(1, 4, dtype=dtype)])
+    for name, function in UNIFORMITIES.items():
+        for eps in (0.0, 1e-4):
+            options: dict[str, Any] = {"eps": eps}
+            if name != "resultant":
+                options["half_space"] = half_space
+            if name in ("polarization", "covering"):
+                moved = sharpest_poles(weight, poles, name, **options)
+                assert moved.isfinite().all()
+                options["poles"] = poles
+            value = function(weight, **options)
+            assert value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+            (gradient,) = torch.autograd.grad(value, weight)
+            assert value.isfinite(), name
+            assert gradient.isfinite().all(), name
+            assert gradient.dtype == dtype
+
+
+def test_duplicates_and_zero_rows_have_their_values() -> None:
+    twice = torch.tensor([[1.0, 2.0, 2.0], [3.0, 6.0, 6.0], [0.0, 0.0, 1.0]])
+    assert separation(twice).item() == 0
+    zero = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    assert separation(zero).item() == pytest.approx(-math.sqrt(2))
+    assert separation(zero, distance="angular").item() == pytest.approx(-math.pi / 2)
+    # one eigenvalue is the ridge itself
+    expected = -(math.log(2 + 1e-6) + math.log(1e-6)) / 2
+    assert gram_log_determinant(torch.ones(2, 5)).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_more_neurons_than_the_kernel_can_tell_apart() -> None:
+    weight = rows(600, 2, dtype=torch.float32).requires_grad_()
+    value = gram_log_determinant(weight, half_space=True)
+    assert 10 < value.item() < -math.log(1e-6)
+    value.backward()
+    assert weight.grad.isfinite().all()
+
+
+def test_low_precision_is_computed_in_float32() -> None:
+    weight, poles = rows(5, 8, dtype=torch.bfloat16), rows(2, 8, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = [separation(weight), polarization(weight, poles), covering(weight, poles), resultant(weight)]
+    outside = weight.float(), poles.float()
+    expected = [separation(outside[0]), polarization(*outside), covering(*outside), resultant(outside[0])]
+    assert torch.equal(torch.stack(inside), torch.stack(expected))
+
+
+# ------------------------------------------------------------------------------------------------------------ compile
+
+
+def test_compiled_equals_eager() -> None:
+    torch.compiler.reset()
+    poles = rows(2, 4, dtype=torch.float32)
+    functions: list[Callable[[Tensor], Tensor]] = [
+        lambda w: separation(w, distance="angular", half_space=True),
+        lambda w: polarization(w, sharpest_poles(w, poles, "polarization", num_steps=2)),
+        lambda w: covering(w, sharpest_poles(w, poles, Covering(3.0), num_steps=2), half_space=True),
+        lambda w: resultant(w),
+        lambda w: gram_log_determinant(w, half_space=True),
+    ]
+    for function in functions:
+        weight = rows(6, 4, dtype=torch.float32).requires_grad_()
+        compiled = torch.compile(function, fullgraph=True, backend="aot_eager")(weight)
+        torch.testing.assert_close(compiled, function(weight))
+        gradients = [torch.autograd.grad(value, weight)[0] for value in (compiled, function(weight))]
+        torch.testing.assert_close(*gradients)
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda w, p: separation(w[:1]), r"separation: expected weight with K >= 2 and D >= 1, got K=1, D=3"),
+        (lambda w, p: separation(w, distance="angle"), r"unknown distance 'angle': choose angular, euclidean"),
+        (lambda w, p: separation(w, eps=-1.0), r"separation: eps must lie in \[0, 1e\+30\], got -1"),
+        (lambda w, p: resultant(w, reduction="total"), r"unknown reduction 'total': choose mean, sum"),
+        (lambda w, p: covering(w, p, sharpness=0.0), r"Covering: sharpness must lie in \[0\.0001, 10000\], got 0"),
+        (
+            lambda w, p: polarization(w, p[:, :2]),
+            r"expected weight \(\.\.\., K, D\) and poles \(\.\.\., P, D\) alike but for K and P, "
+            r"got \(5, 3\) and \(2, 2\)",
+        ),
+        (lambda w, p: gram_log_determinant(w, ridge=0.0), r"ridge must lie in \[1e-09, 1\], got 0"),
+        (lambda w, p: gram_log_determinant(w, bandwidth=0.0), r"bandwidth must lie in \[0\.001, 1000\], got 0"),
+        (
+            lambda w, p: sharpest_poles(w, p, "cover"),
+            r"unknown objective 'cover': choose covering, polarization \(did you mean 'covering'\?\)",
+        ),
+        (lambda w, p: sharpest_poles(w, p, "covering", num_steps=-1), r"num_steps must be a whole number of 0 or more"),
+        (lambda w, p: sharpest_poles(w, p, "covering", momentum=1.0), r"momentum must lie in \[0, 0\.9999\], got 1"),
+    ],
+)
+def test_wrong_input_is_refused(call: Callable[[Tensor, Tensor], Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(torch.ones(5, 3), torch.ones(2, 3))
+
+
+def test_energies_of_high_power_order_as_separation_does() -> None:
+    """Two frames of points, one with a closer pair: the energy agrees with the separation which is better."""
+    worse, better = rows(6, 3, seed=0), rows(6, 3, seed=8)
+    if separation(worse) < separation(better):
+        worse, better = better, worse
+    assert hyperspherical_energy(better, power=40.0) < hyperspherical_energy(worse, power=40.0)
