@@ -4,12 +4,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from hypersphere.functional import minimum_energy
-from hypersphere.analysis.references import energy_floor, position, random_smallest_angle, widest_smallest_angle
+from hypersphere.analysis.references import (
+    _envelope_bound,
+    _welch_bound,
+    energy_floor,
+    position,
+    random_smallest_angle,
+    widest_smallest_angle,
+)
+from hypersphere.functional import hyperspherical_energy, minimum_energy
 
 PLAIN = {"power": 0.0, "distance": "euclidean", "half_space": False}
 
@@ -38,8 +47,56 @@ def test_the_bound_lies_below_the_minimum_where_both_are_known() -> None:
 
 
 def test_nothing_is_known() -> None:
-    assert energy_floor(64, 27, known=math.nan, power=1.0, distance="angular", half_space=False) is None
     assert energy_floor(1, 3, known=math.nan, **PLAIN) is None
+
+
+def descend(num_points: int, dim: int, seed: int, **space: Any) -> float:
+    """The energy at the end of a descent from random points."""
+    weight = torch.randn(num_points, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    weight.requires_grad_()
+    optimizer = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        energy = hyperspherical_energy(weight, **space)
+        energy.backward()
+        return energy
+
+    optimizer.step(closure)
+    return float(hyperspherical_energy(weight.detach(), **space))
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize(("distance", "half_space"), [("angular", False), ("angular", True), ("euclidean", True)])
+def test_no_descent_goes_below_the_bound(distance: str, half_space: bool, power: float) -> None:
+    space = {"power": power, "distance": distance, "half_space": half_space}
+    for num_points, dim in [(5, 4), (10, 4), (5, 8)]:
+        floor = energy_floor(num_points, dim, **space)
+        assert floor is not None
+        reached = min(descend(num_points, dim, seed, **space) for seed in range(3))
+        assert floor.value <= reached + 1e-12
+        # a bound that says something: within a fifth of what was reached, and met where it says so
+        assert reached - floor.value < 0.2 * abs(reached)
+        if floor.is_reached:
+            assert reached == pytest.approx(floor.value, rel=1e-6)
+
+
+def test_the_half_space_bound_is_met_by_an_equiangular_frame() -> None:
+    # the six diagonals of the icosahedron, all cosines 1 / sqrt(5): the Welch bound with equality
+    floor = energy_floor(6, 3, power=1.0, distance="euclidean", half_space=True)
+    assert floor is not None
+    assert floor.value == pytest.approx(49.165253058 / 66, rel=1e-9)
+    assert _welch_bound(6, 3, 1.0) == pytest.approx(floor.value, rel=1e-9)
+
+
+def test_the_angular_bound_is_the_lower_convex_envelope() -> None:
+    # by hand: the lowest chord of a fine grid of the curve, at the mean cosine of four points
+    cosine = np.linspace(-1, 1, 4001)[:-1]
+    value = -np.log(np.arccos(cosine))
+    left, right = cosine < -1 / 3, cosine >= -1 / 3
+    share = (-1 / 3 - cosine[left][:, None]) / (cosine[right] - cosine[left][:, None])
+    lowest = ((1 - share) * value[left][:, None] + share * value[right]).min()
+    assert _envelope_bound(4, 0.0)[0] == pytest.approx(lowest, abs=1e-6)
 
 
 def test_position() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,14 +97,16 @@ def _history(run: Run, rows: list[dict], name: str, regularized: bool) -> LayerH
     power, distance, half_space = _monitor(run)
     floor = None
     if np.isfinite([num_neurons, dim]).all():
-        floor = energy_floor(
-            int(num_neurons),
-            int(dim),
-            known=number(last, "minimum"),
-            power=power,
-            distance=distance,
-            half_space=half_space,
-        )
+        # what a run recorded may be of no known kind
+        with contextlib.suppress(ValueError):
+            floor = energy_floor(
+                int(num_neurons),
+                int(dim),
+                known=number(last, "minimum"),
+                power=power,
+                distance=distance,
+                half_space=half_space,
+            )
     return LayerHistory(
         name=name,
         num_neurons=int(np.nan_to_num(num_neurons)),
