@@ -134,6 +134,12 @@ def test_an_adversarial_projection_is_worse_than_the_random_one_it_starts_from(h
     assert projected_energy(weight, strong, **options).item() > 1.02 * random
 
 
+def test_an_adversary_without_a_bound_has_no_maximum() -> None:
+    weight, start = matrices((24, 60), (12, 60))
+    worst = adversarial_projection(weight, start, num_steps=300, rate=0.01, normalized=True)
+    assert projected_energy(weight, worst).item() > 10 * projected_energy(weight, start).item()
+
+
 def test_steps_follow_the_gradient() -> None:
     weight, start = matrices((5, 8), (3, 8))
     leaf = start.clone().requires_grad_()

@@ -26,7 +26,7 @@ class Counting(LayerRegularizer):
 
     def _advance(self, layers: Sequence[NeuronLayer]) -> None:
         for layer in layers:
-            self.state.tensors[layer.name] = self.state.tensors.get(layer.name, torch.zeros(1)) + 1
+            self.state.put(layer.name, self.state.tensors.get(layer.name, torch.zeros(1)) + 1)
 
 
 def model() -> nn.Sequential:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import abc
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hypersphere.checks import check_range
+from hypersphere.regularizers.compiled import enroll, state_after_step
 from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, Patterns, find_neurons, name_patterns
 from hypersphere.regularizers.state import LayerState
 
@@ -67,14 +69,19 @@ class LayerRegularizer(nn.Module, abc.ABC):
         self.embeddings = embeddings
         self.output = None if output is None else name_patterns(output)
         self.state: LayerState | None = None
+        self._number = enroll(self)
         self._told = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        # a copy is another regulariser
+        self._number = enroll(self)
 
     def forward(self, model: nn.Module, *more: nn.Module) -> Tensor:
         """The regulariser of a model, a scalar to add to its loss."""
         layers = self._find(model, *more).layers
         if self.state is not None and self.training:
-            self._advance(layers)
-            self.state.clock.steps += 1
+            self._step(layers)
             values = self._measure(layers)
         else:
             values = self._look(layers)
@@ -103,6 +110,10 @@ class LayerRegularizer(nn.Module, abc.ABC):
     def _advance(self, layers: Sequence[NeuronLayer]) -> None:
         """Move the state on by one step; whatever a layer needs is there afterwards."""
 
+    def _state_likes(self, layers: Sequence[NeuronLayer]) -> dict[str, Tensor]:
+        """Layers that the state has a tensor for after `_advance`, with empty tensors of that dtype and shape."""
+        return {}
+
     def _is_ready(self, layers: Sequence[NeuronLayer]) -> bool:
         """Whether the state holds all that these layers need."""
         return self.state is None or self.state.clock.steps > 0
@@ -112,6 +123,26 @@ class LayerRegularizer(nn.Module, abc.ABC):
     @property
     def _who(self) -> str:
         return type(self).__name__
+
+    def _step(self, layers: Sequence[NeuronLayer]) -> None:
+        """Move the state on; compiled code leaves that to one operator and takes what comes out."""
+        assert self.state is not None
+        if not torch.compiler.is_compiling():
+            self._advance(layers)
+            self.state.clock.steps += 1
+            return
+        parts = [layer.name for layer in layers], [layer.weight for layer in layers], [x.is_output for x in layers]
+        self.state.tensors = state_after_step(self._number, *parts, self._state_likes(layers))
+
+    def advance_from_compiled(
+        self, names: Sequence[str], wanted: Sequence[str], weights: Sequence[Tensor], outputs: Sequence[bool]
+    ) -> list[Tensor]:
+        """One step on the given layers; copies of the state's tensors for the `wanted` ones."""
+        assert self.state is not None
+        layers = [NeuronLayer(*parts) for parts in zip(names, weights, outputs, strict=True)]
+        self._advance(layers)
+        self.state.clock.steps += 1
+        return [self.state.tensors[name].clone() for name in wanted]
 
     def _look(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
         """Values as the state is; what it lacks is made for the occasion and forgotten."""

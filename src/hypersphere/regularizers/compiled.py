@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Moves the state of a regulariser on from inside compiled code, as one operator that is not looked into."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from hypersphere.regularizers.base import LayerRegularizer
+
+__all__ = ["enroll", "state_after_step"]
+
+_NUMBERS = itertools.count()
+_ENROLLED: weakref.WeakValueDictionary[int, LayerRegularizer] = weakref.WeakValueDictionary()
+
+
+def enroll(regularizer: LayerRegularizer) -> int:
+    """A number by which the operator finds a regulariser, since only tensors and numbers pass through its schema."""
+    number = next(_NUMBERS)
+    _ENROLLED[number] = regularizer
+    return number
+
+
+def state_after_step(
+    number: int, names: Sequence[str], weights: Sequence[Tensor], outputs: Sequence[bool], likes: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What `LayerState.tensors` holds after one more step; `likes` are tensors of their dtypes and shapes."""
+    detached = [weight.detach() for weight in weights]
+    moved = _advance("\n".join(names), "\n".join(likes), number, detached, list(outputs), list(likes.values()))
+    return dict(zip(likes, moved, strict=True))
+
+
+@torch.library.custom_op("hypersphere::advance_regularizer", mutates_args=())
+def _advance(
+    names: str, wanted: str, number: int, weights: Sequence[Tensor], outputs: Sequence[bool], likes: Sequence[Tensor]
+) -> list[Tensor]:
+    advance = _ENROLLED[number].advance_from_compiled
+    # an operator runs below autograd, which learned projections need; a thread of its own starts above it
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(advance, names.split("\n"), wanted.split("\n"), weights, outputs).result()
+
+
+@_advance.register_fake
+def _(
+    names: str, wanted: str, number: int, weights: Sequence[Tensor], outputs: Sequence[bool], likes: Sequence[Tensor]
+) -> list[Tensor]:
+    return [torch.empty_like(like) for like in likes]
