@@ -42,6 +42,11 @@ FAMILIES: dict[str, Family] = {
         "hypersphere.functional.orthogonality:ORTHOGONALITIES",
         "regularizers.Orthogonality(kind)",
     ),
+    "rotations": Family(
+        "how a rotation of neurons is learned",
+        "hypersphere.functional.rotations:ROTATIONS",
+        "regularizers.rotate(method)",
+    ),
     "margins": Family("how a head compares classes", "hypersphere.formulas.margins:MARGINS", "--head.margin"),
 }
 

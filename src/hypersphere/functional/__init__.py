@@ -13,6 +13,7 @@ from hypersphere.functional.energy import hyperspherical_energy, stacked_energy
 from hypersphere.functional.geometry import normalize, pairwise_angle, pairwise_cosine
 from hypersphere.functional.optima import minimum_energy
 from hypersphere.functional.orthogonality import orthogonality, orthonormality, restricted_isometry
+from hypersphere.functional.rotations import orthogonal_matrix
 from hypersphere.functional.sampling import minibatch_energy, sampled_energy
 from hypersphere.functional.uniform import energy_deviation, expected_energy
 from hypersphere.functional.uniformity import (
@@ -39,6 +40,7 @@ __all__ = [
     "minibatch_energy",
     "minimum_energy",
     "normalize",
+    "orthogonal_matrix",
     "orthogonality",
     "orthonormality",
     "pairwise_angle",
