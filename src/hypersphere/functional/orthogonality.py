@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -185,7 +187,7 @@ def restricted_isometry(
     return sigma.square() if squared else sigma
 
 
-ORTHOGONALITIES = {
+ORTHOGONALITIES: dict[str, Callable[..., Tensor]] = {
     "orthonormal": orthonormality,
     "orthogonal": orthogonality,
     "restricted_isometry": restricted_isometry,

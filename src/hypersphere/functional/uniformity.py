@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -371,7 +373,7 @@ def sharpest_poles(
     return best.to(poles.dtype)
 
 
-UNIFORMITIES = {
+UNIFORMITIES: dict[str, Callable[..., Tensor]] = {
     "separation": separation,
     "polarization": polarization,
     "resultant": resultant,
