@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "functional", "margins", "models", "nn", "param_groups", "regularizers", "thomson"]
+__all__ = [
+    "__version__",
+    "diagnose",
+    "functional",
+    "margins",
+    "models",
+    "nn",
+    "param_groups",
+    "regularizers",
+    "thomson",
+]
 
 if TYPE_CHECKING:
     from hypersphere import functional, models, nn, regularizers
-    from hypersphere.analysis import thomson
+    from hypersphere.analysis import diagnose, thomson
     from hypersphere.formulas import margins
     from hypersphere.training.optimizer import param_groups
 
 # where each name lies; imported when first asked for, so that `hypersphere --help` need not wait for torch
 _PLACES = {
+    "diagnose": "hypersphere.analysis:diagnose",
     "functional": "hypersphere.functional",
     "margins": "hypersphere.formulas.margins",
     "models": "hypersphere.models",

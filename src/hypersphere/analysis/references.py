@@ -108,7 +108,7 @@ def position(energy: float, floor: float, expected: float) -> float:
     return (energy - floor) / room if math.isfinite(room) and room > 0 else float("nan")
 
 
-def random_smallest_angle(num_points: int, dim: int) -> float:
+def random_smallest_angle(num_points: int, dim: int, *, half_space: bool = False, num_groups: int = 1) -> float:
     r"""Median of the smallest angle between independent uniform directions, in radians.
 
     The angle of one pair has the density sin^{D-2}; the K (K - 1) / 2 pairs are taken as independent, which is exact
@@ -117,6 +117,8 @@ def random_smallest_angle(num_points: int, dim: int) -> float:
     Args:
         num_points: K; NaN below 2.
         dim: D; NaN below 2.
+        half_space: angles between lines, which are at most pi/2.
+        num_groups: groups of K of which the smallest angle in any is meant.
 
     Example:
         >>> round(math.degrees(random_smallest_angle(2, 3)))
@@ -124,8 +126,8 @@ def random_smallest_angle(num_points: int, dim: int) -> float:
     """
     if num_points < 2 or dim < 2:
         return float("nan")
-    pairs = num_points * (num_points - 1) / 2
-    share = -math.expm1(math.log(0.5) / pairs)
+    pairs = num_groups * num_points * (num_points - 1) / 2
+    share = -math.expm1(math.log(0.5) / pairs) / (2 if half_space else 1)
     # on a logarithmic grid, since in few dimensions the angle is tiny; the density in logarithms against underflow
     theta = np.geomspace(1e-9, math.pi, 20_001)
     density = (dim - 2) * np.log(np.maximum(np.sin(theta), 1e-300))
