@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hypersphere.checks import problems
 
 __all__ = [
+    "CompressionConfig",
     "Config",
     "DataConfig",
     "EnergyConfig",
@@ -17,8 +18,10 @@ __all__ = [
     "ModelConfig",
     "MonitorConfig",
     "OptimizerConfig",
+    "OrthogonalityConfig",
     "ScheduleConfig",
     "TrainingConfig",
+    "UniformityConfig",
 ]
 
 Distance = Literal["euclidean", "angular"]
@@ -154,9 +157,8 @@ class EnergyConfig:
     def __post_init__(self) -> None:
         _require(
             "energy",
-            {
-                f"hidden_weight must be 0 or more, got {self.hidden_weight:g}.": self.hidden_weight >= 0,
-                f"output_weight must be 0 or more, got {self.output_weight:g}.": self.output_weight >= 0,
+            _weights(self.hidden_weight, self.output_weight, False)
+            | {
                 f"power must be 0 or more, got {self.power:g}.": 0 <= self.power < math.inf,
                 f"eps must be 0 or more, got {self.eps:g}.": self.eps >= 0,
             },
@@ -166,6 +168,114 @@ class EnergyConfig:
     def active(self) -> bool:
         """Whether anything is added to the loss."""
         return self.hidden_weight > 0 or self.output_weight > 0
+
+
+@dataclass
+class CompressionConfig:
+    """Projections under which that energy is taken (CoMHE); weights, power and space are those of section `energy`.
+
+    Args:
+        projection: "none", "random", "angle_preserving", "adversarial" or "group".
+        dim: dimension after projection, or coordinates of a group; layers with no more are left as they are.
+        num_projections: projections that are averaged, for "random"; groups at most, for "group".
+        redraw_every: steps between fresh projections; null is 1 for "random" and "group", never for the others.
+        inner_steps: steps of a learned projection for each training step; null is 1 for "angle_preserving" and 10 for
+            "adversarial".
+        inner_rate: length of those steps in units of their gradient.
+        normalized: whether it is in units of the projection's size instead.
+        objective: what "angle_preserving" keeps, "cosine" (published code) or "angle" (paper).
+        ascent: which energy "adversarial" raises, the "same" or that of "full_space" (published code).
+        unrolled: differentiate through one more inner step; published True.
+        project_first: whether the first layer is projected; published False.
+        precision: of products with random projections.
+    """
+
+    projection: Literal["none", "random", "angle_preserving", "adversarial", "group"] = "none"
+    dim: int = 30
+    num_projections: int = 20
+    redraw_every: int | None = None
+    inner_steps: int | None = None
+    inner_rate: float = 0.1
+    normalized: bool = False
+    objective: Literal["cosine", "angle"] = "cosine"
+    ascent: Literal["same", "full_space"] = "same"
+    unrolled: bool = False
+    project_first: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        _require(
+            "compression",
+            {
+                f"dim must be 2 or more, got {self.dim}.": self.dim >= 2,
+                f"num_projections must be 1 or more, got {self.num_projections}.": self.num_projections >= 1,
+                f"redraw_every must be 1 or more, got {self.redraw_every}.": self.redraw_every is None
+                or self.redraw_every >= 1,
+                f"inner_steps must be 0 or more, got {self.inner_steps}.": self.inner_steps is None
+                or self.inner_steps >= 0,
+                f"inner_rate must be 0 or more, got {self.inner_rate:g}.": 0 <= self.inner_rate < math.inf,
+            },
+        )
+
+
+@dataclass
+class UniformityConfig:
+    """Another objective for evenly spread neurons, added to the loss.
+
+    Args:
+        kind: "none", "separation", "polarization", "resultant", "covering" or "gram".
+        half_space: spread lines instead of directions, in hidden layers.
+        hidden_weight: factor for every hidden layer; 0 leaves them out.
+        output_weight: factor for the classifier; 0 leaves it out.
+        eps: added inside the square root of the norms; published 1e-4.
+    """
+
+    kind: Literal["none", "separation", "polarization", "resultant", "covering", "gram"] = "none"
+    half_space: bool = False
+    hidden_weight: float = 1.0
+    output_weight: float = 1.0
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(
+            "uniformity",
+            _weights(self.hidden_weight, self.output_weight, self.kind != "none")
+            | {f"eps must be 0 or more, got {self.eps:g}.": self.eps >= 0},
+        )
+
+
+@dataclass
+class OrthogonalityConfig:
+    """A penalty on neurons that are not at right angles, added to the loss.
+
+    Args:
+        kind: "none", "orthonormal", "orthogonal" or "restricted_isometry".
+        normalized: whether neurons are brought to length 1 first.
+        hidden_weight: factor for every hidden layer; 0 leaves them out.
+        output_weight: factor for the classifier; 0 leaves it out.
+    """
+
+    kind: Literal["none", "orthonormal", "orthogonal", "restricted_isometry"] = "none"
+    normalized: bool = False
+    hidden_weight: float = 1e-4
+    output_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require("orthogonality", _weights(self.hidden_weight, self.output_weight, self.kind != "none"))
+
+
+def _at_least(low: int, count: int | None) -> bool:
+    """Whether a count that may be left to its default is large enough."""
+    return count is None or count >= low
+
+
+def _weights(hidden_weight: float, output_weight: float, active: bool) -> dict[str, bool]:
+    """What two weights of layers must fulfil."""
+    return {
+        f"hidden_weight must be 0 or more, got {hidden_weight:g}.": hidden_weight >= 0,
+        f"output_weight must be 0 or more, got {output_weight:g}.": output_weight >= 0,
+        "one of hidden_weight and output_weight must be above 0.": not active or hidden_weight + output_weight > 0,
+    }
 
 
 @dataclass
@@ -324,7 +434,10 @@ class Config:
         data: which images.
         model: which network.
         head: which loss.
-        energy: which regularisation.
+        energy: which hyperspherical energy is in the loss.
+        compression: under which projections that energy is taken.
+        uniformity: which other objective for even spread is in the loss.
+        orthogonality: which penalty on angles other than right ones is in the loss.
         monitor: which energy is measured.
         optimizer: which optimiser.
         schedule: which learning rate when.
@@ -337,6 +450,9 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
+    compression: CompressionConfig = field(default_factory=CompressionConfig)
+    uniformity: UniformityConfig = field(default_factory=UniformityConfig)
+    orthogonality: OrthogonalityConfig = field(default_factory=OrthogonalityConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

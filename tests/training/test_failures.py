@@ -30,14 +30,15 @@ def model() -> nn.Sequential:
 
 def test_an_energy_is_told_with_its_layer(model: nn.Module) -> None:
     terms = {"objective": 0.5, "energy": math.inf}
-    assert explain(model, terms, {"0": 1.0, "2.1": math.inf}, step=7, rate=0.1) == (
+    assert explain(model, terms, {"energy": {"0": 1.0, "2.1": math.inf}}, step=7, rate=0.1) == (
         "training diverged at step 7: the energy term of layer '2.1' is inf (all parameters are finite; learning rate "
         f"0.1). {ADVICE}"
     )
 
 
 def test_an_objective_is_told_with_the_first_layer_that_was_not_finite(model: nn.Module) -> None:
-    text = explain(model, {"objective": math.nan, "energy": 0.0}, {"0": 1.0}, layer="2.1", step=7, rate=0.25)
+    terms = {"objective": math.nan, "energy": 0.0}
+    text = explain(model, terms, {"energy": {"0": 1.0}}, layer="2.1", step=7, rate=0.25)
     assert "the objective term is nan (all parameters are finite, the output of layer '2.1' is the first" in text
 
 

@@ -127,7 +127,8 @@ def test_typed_text_that_is_no_number_is_refused(typed: str) -> None:
         ("optimiser", "optimizer"),
         ("optimiser.rate", "optimizer.rate"),
         ("model.argments.base_width", "model.arguments.base_width"),
-        ("lerning_rate", None),
+        ("lerning_rate", "optimizer.rate"),
+        ("training.lr", "optimizer.rate"),
         ("zzz", None),
     ],
 )

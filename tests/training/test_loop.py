@@ -21,7 +21,8 @@ from house import ROOT
 from hypersphere.data import augment, normalize_pixels
 from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.failures import Diverged
-from hypersphere.training.loop import Trainer, make_energy
+from hypersphere.training.loop import Trainer
+from hypersphere.training.regularization import make_regularizers
 from tiny_runs import lines, make_trainer, noise, noise_classifier, noise_config
 
 ROUNDING = 1e-6
@@ -44,8 +45,7 @@ def test_steps_equal_those_of_a_bare_loop(tmp_path: Path) -> None:
     config = noise_config(training__steps=3, data__flip=True, data__padding=1)
     trainer = make_trainer(tmp_path, config)
     batches = list(zip(trainer._batches(), range(3), strict=False))
-    classifier, energy = noise_classifier(), make_energy(config)
-    assert energy is not None
+    classifier, energy = noise_classifier(), make_regularizers(config)["energy"]
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     for (images, labels), _ in batches[:1]:
         loss = classifier(normalize_pixels(images, [127.5], [128.0]), labels) + energy(classifier)
@@ -299,9 +299,10 @@ def test_an_infinite_objective_names_its_layer_and_keeps_the_checkpoint(tmp_path
 
 def test_an_infinite_energy_names_its_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make_trainer(tmp_path)
-    terms = trainer.energy.terms
-    monkeypatch.setattr(trainer.energy, "forward", lambda *modules: torch.tensor(math.inf, requires_grad=True))
-    monkeypatch.setattr(trainer.energy, "terms", lambda *a: terms(*a) | {"model.second": torch.tensor(math.inf)})
+    energy = trainer.regularizers["energy"]
+    terms = energy.terms
+    monkeypatch.setattr(energy, "forward", lambda *modules: torch.tensor(math.inf, requires_grad=True))
+    monkeypatch.setattr(energy, "terms", lambda *a: terms(*a) | {"model.second": torch.tensor(math.inf)})
     with pytest.raises(
         Diverged, match=r"at step 1: the energy term of layer 'model.second' is inf .* no checkpoint from"
     ):

@@ -20,7 +20,7 @@ from hypersphere.files import atomic_file
 __all__ = ["CHECKPOINT", "Progress", "generator_states", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = Path("state") / "checkpoint.pt"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
@@ -55,6 +55,7 @@ def save_checkpoint(
     run: Path,
     progress: Progress,
     model: nn.Module,
+    regularizers: nn.Module,
     optimizer: torch.optim.Optimizer,
     generators: Sequence[dict[str, Any]],
 ) -> None:
@@ -64,6 +65,7 @@ def save_checkpoint(
         run: the run folder.
         progress: where the run stands.
         model: its parameters and buffers are saved.
+        regularizers: what they keep between steps is saved.
         optimizer: likewise.
         generators: the `generator_states` of each process.
 
@@ -74,6 +76,7 @@ def save_checkpoint(
         "format": _FORMAT,
         "progress": vars(progress),
         "model": model.state_dict(),
+        "regularizers": regularizers.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generators": list(generators),
     }
@@ -83,12 +86,15 @@ def save_checkpoint(
         torch.save(content, file)
 
 
-def load_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, rank: int = 0) -> Progress | None:
-    """Put `model`, `optimizer` and the random generators where the checkpoint of `run` left them.
+def load_checkpoint(
+    run: Path, model: nn.Module, regularizers: nn.Module, optimizer: torch.optim.Optimizer, *, rank: int = 0
+) -> Progress | None:
+    """Put model, regularisers, optimiser and the random generators where the checkpoint of `run` left them.
 
     Args:
         run: the run folder.
         model: receives parameters and buffers.
+        regularizers: receive what they kept.
         optimizer: receives its state.
         rank: number of this process; with more processes than before, the new ones share generators with the old.
 
@@ -107,6 +113,7 @@ def load_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
         if content["format"] != _FORMAT:
             raise ValueError(f"it has format {content['format']!r}, this version reads {_FORMAT}")
         model.load_state_dict(content["model"])
+        regularizers.load_state_dict(content["regularizers"])
         optimizer.load_state_dict(content["optimizer"])
     except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
         # a damaged file makes PyTorch fail in many ways, some of them without a word

@@ -19,7 +19,7 @@ class Diverged(RuntimeError):  # noqa: N818 - a state of the run, not a mistake 
 def explain(
     model: nn.Module,
     terms: Mapping[str, float],
-    energies: Mapping[str, float],
+    layer_terms: Mapping[str, Mapping[str, float]],
     *,
     layer: str | None = None,
     step: int,
@@ -30,18 +30,19 @@ def explain(
     Args:
         model: whose parameters are searched for the first that is not finite.
         terms: each term of the loss; none if it was not the loss that showed it.
-        energies: the energy of each regularised layer.
+        layer_terms: term -> its value in each layer, for terms that come from layers.
         layer: the first layer whose output was not finite, if that is known.
         step: at which it happened.
         rate: the learning rate then.
     """
     broken = next((name for name, value in terms.items() if not math.isfinite(value)), None)
     parameter = first_not_finite(model)
-    spoiled = next((name for name, value in energies.items() if not math.isfinite(value)), None)
     if broken is None:
         what = "the last step made a weight infinite or not a number"
     else:
-        where = f" of layer {spoiled!r}" if broken == "energy" and spoiled is not None else ""
+        layers = layer_terms.get(broken, {})
+        spoiled = next((name for name, value in layers.items() if not math.isfinite(value)), None)
+        where = "" if spoiled is None else f" of layer {spoiled!r}"
         what = f"the {broken} term{where} is {terms[broken]}"
     if parameter is not None:
         cause = f"the first parameter that is not finite is {parameter!r}"

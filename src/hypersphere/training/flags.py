@@ -21,6 +21,10 @@ except ModuleNotFoundError as error:
 __all__ = ["flags_help", "read_value", "sections", "setting_names", "setting_of", "unknown_key", "wrong_value"]
 
 
+# what other programs call a setting
+_COMMON_NAMES = {"learning_rate": "optimizer.rate", "lr": "optimizer.rate"}
+
+
 def setting_names() -> list[str]:
     """The dotted name of every setting, in the order of the sections.
 
@@ -129,7 +133,7 @@ def _meant(key: str) -> str | None:
     if entry and right and get_origin(_hints()[right]) is dict:
         return f"{right}.{entry}"
     # --epochs and data.epochs mean training.epochs
-    endings: dict[str, list[str]] = {}
+    endings: dict[str, list[str]] = {common: [name] for common, name in _COMMON_NAMES.items()}
     for name in names:
         endings.setdefault(name.split(".")[-1], []).append(name)
     last = key.split(".")[-1]

@@ -22,7 +22,7 @@ from hypersphere.config import Config
 from hypersphere.data import ImageSet, augment, normalize_pixels
 from hypersphere.evaluation import classify
 from hypersphere.models import Classifier
-from hypersphere.regularizers import HypersphericalEnergy
+from hypersphere.regularizers.base import LayerRegularizer
 from hypersphere.training.checkpoint import (
     CHECKPOINT,
     Progress,
@@ -34,6 +34,7 @@ from hypersphere.training.failures import Diverged, explain, first_not_finite, f
 from hypersphere.training.metrics import MetricsFile, Window
 from hypersphere.training.optimizer import make_optimizer
 from hypersphere.training.progress import Display
+from hypersphere.training.regularization import make_regularizers
 from hypersphere.training.schedules import rate_factor
 from hypersphere.training.stopping import stop_signals
 
@@ -90,10 +91,9 @@ class Trainer:
         if settings.channels_last:
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classifier = classifier.to(accelerator.device)
-        self.energy = make_energy(config)
-        if self.energy is not None:
-            # a pattern that matches nothing must be heard before the first step
-            self.energy.terms(self.classifier)
+        self.regularizers = make_regularizers(config)
+        # a pattern that matches nothing must be heard before the first step
+        self._layer_terms()
         self.optimizer = make_optimizer(self.classifier, config.optimizer)
         if settings.compile:
             self.classifier.model.compile()
@@ -115,7 +115,9 @@ class Trainer:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is written.
             OSError: when a file cannot be written, on a full disk for one; the last checkpoint is then unharmed.
         """
-        found = load_checkpoint(self.folder, self.classifier, self.optimizer, rank=self.accelerator.process_index)
+        found = load_checkpoint(
+            self.folder, self.classifier, self.regularizers, self.optimizer, rank=self.accelerator.process_index
+        )
         self.progress = found or Progress()
         self.window = Window(self.progress.window)
         with self.open_files(), stop_signals() as stop_asked:
@@ -212,7 +214,7 @@ class Trainer:
         # each process averages over its own images and DDP over processes: shares of unequal size are weighed here
         share = self.accelerator.num_processes / settings.batch_size
         parts = list(zip(images.chunk(settings.accumulate), labels.chunk(settings.accumulate), strict=True))
-        sums = torch.zeros(3, device=self.accelerator.device)
+        sums = torch.zeros(2 + len(self.regularizers), device=self.accelerator.device)
         for number, (part, part_labels) in enumerate(parts, start=1):
             last = number == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
@@ -222,37 +224,38 @@ class Trainer:
                 total = loss * (len(part) * share)
                 sums[0] += total.detach()
                 sums[1] += (predictions == targets).sum()
-                if last and self.energy is not None:
-                    # depends on the weights alone, so it counts once for each step, however the batch is divided
-                    energy = self.energy(self.classifier)
-                    sums[2] += energy.detach()
-                    total = total + energy
+                if last:
+                    # these depend on the weights alone, so they count once for each step, however the batch is divided
+                    for place, regularizer in enumerate(self.regularizers.values(), start=2):
+                        value = regularizer(self.classifier)
+                        sums[place] += value.detach()
+                        total = total + value
                 self.accelerator.backward(total)
         # the one place of a step that waits for the device
-        objective, right, energy_sum = sums.tolist()
-        if not math.isfinite(objective + energy_sum):
-            self._stop_because_broken({"objective": objective, "energy": energy_sum}, pixels, rate)
+        objective, right, *added = sums.tolist()
+        terms = {"objective": objective} | dict(zip(self.regularizers, added, strict=True))
+        if not math.isfinite(sum(terms.values())):
+            self._stop_because_broken(terms, pixels, rate)
         if settings.clip is not None:
             self.accelerator.clip_grad_norm_(self.classifier.parameters(), settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.window.add(steps=1.0, images=float(len(images)), right=right, objective=objective, energy=energy_sum)
+        self.window.add(steps=1.0, images=float(len(images)), right=right, **terms)
         self._rate = rate
 
     def _stop_because_broken(self, terms: dict[str, float], pixels: Tensor, rate: float) -> NoReturn:
         """Raise before the optimiser spoils weights that are still good."""
         with autocast(self.config, self.accelerator.device):
             layer = first_spoiled_layer(self.classifier, pixels)
-        message = explain(self.classifier, terms, self._energies(), layer=layer, step=self.progress.step + 1, rate=rate)
+        step = self.progress.step + 1
+        message = explain(self.classifier, terms, self._layer_terms(), layer=layer, step=step, rate=rate)
         raise Diverged(f"{message} {self._where_the_last_checkpoint_is()}")
 
     # -- what falls due -------------------------------------------------------------------------------------------
 
     def _log(self) -> None:
         """Write a line of training metrics and begin a new window."""
-        terms = {"objective": self.window.mean("objective")}
-        if self.energy is not None:
-            terms["energy"] = self.window.mean("energy")
+        terms = {name: self.window.mean(name) for name in ("objective", *self.regularizers)}
         counts = torch.tensor([self.window.sums["right"], self.window.sums["images"]], dtype=torch.float64)
         if self.accelerator.num_processes > 1:
             objective = torch.tensor([terms["objective"]], dtype=torch.float64)
@@ -268,7 +271,7 @@ class Trainer:
                 "epoch": self.progress.step / self.steps_per_epoch,
                 "loss": loss,
                 "terms": terms,
-                "energy": self._energies(),
+                **({"energy": {}} | self._layer_terms()),
                 "accuracy": float(counts[0] / counts[1]),
                 "rate": self._rate,
                 "images_per_second": speed,
@@ -318,7 +321,7 @@ class Trainer:
                 self.progress.metrics_bytes = self.metrics.size()
             self.progress.window = dict(self.window.sums)
             with self._writing(self.folder / CHECKPOINT):
-                save_checkpoint(self.folder, self.progress, self.classifier, self.optimizer, states)
+                save_checkpoint(self.folder, self.progress, self.classifier, self.regularizers, self.optimizer, states)
         self.accelerator.wait_for_everyone()
 
     # -- small parts ----------------------------------------------------------------------------------------------
@@ -339,12 +342,14 @@ class Trainer:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return pixels, labels.to(device, non_blocking=True)
 
-    def _energies(self) -> dict[str, float]:
-        """Unweighted energy of each regularised layer."""
-        if self.energy is None:
-            return {}
-        with torch.no_grad():
-            return {name: float(value) for name, value in self.energy.terms(self.classifier).items()}
+    def _layer_terms(self) -> dict[str, dict[str, float]]:
+        """Term of the loss -> its unweighted value in each layer."""
+        found = {}
+        for name, regularizer in self.regularizers.items():
+            assert isinstance(regularizer, LayerRegularizer)
+            with torch.no_grad():
+                found[name] = {layer: float(value) for layer, value in regularizer.terms(self.classifier).items()}
+        return found
 
     def _mean_over_processes(self, values: Tensor) -> Tensor:
         reduced: Tensor = self.accelerator.reduce(values.to(self.accelerator.device), "mean")
@@ -400,22 +405,3 @@ class Trainer:
 def autocast(config: Config, device: torch.device) -> torch.autocast:
     """Matrix products and convolutions in the precision of a run."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.training.precision == "bfloat16")
-
-
-def make_energy(config: Config) -> HypersphericalEnergy | None:
-    """The regulariser of a config, or None where its weights are zero."""
-    energy = config.energy
-    if not energy.active:
-        return None
-    return HypersphericalEnergy(
-        power=energy.power,
-        distance=energy.distance,
-        half_space=energy.half_space,
-        hidden_weight=energy.hidden_weight,
-        output_weight=energy.output_weight,
-        output_half_space=energy.output_half_space,
-        eps=energy.eps,
-        angle_offset=energy.angle_offset,
-        include=energy.include,
-        exclude=energy.exclude,
-    )
