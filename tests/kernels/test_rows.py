@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hypersphere.formulas.energies import EnergyKernel, PairPotential, Riesz
 from hypersphere.functional import sampling
@@ -188,6 +189,33 @@ def test_sampling_compiles_in_one_graph(impl: str) -> None:
     assert error.item() == pytest.approx(0.0, abs=1e-6)
     assert leaf.grad is not None
     torch.compiler.reset()
+
+
+class _Largest(TorchDispatchMode):
+    """Remembers the largest tensor that an operation made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            # views of what is there already are nothing new
+            if isinstance(tensor, Tensor) and tensor._base is None:
+                self.numel = max(self.numel, tensor.numel())
+        return made
+
+
+def test_no_array_is_larger_than_the_gradient_or_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more rows than a block too: their cosines with all rows never stand side by side, (b, K)."""
+    monkeypatch.setattr(kernel_rows, "chunk_rows", lambda device: 16)
+    weight = normal(400, 3).requires_grad_()
+    for half_space in (False, True):
+        with _Largest() as largest:
+            sampled_energy(weight, num_rows=200, impl="blocked", half_space=half_space).backward()
+        assert largest.numel == weight.numel()
+        with _Largest() as largest, torch.no_grad():
+            sampled_energy(weight, num_rows=200, impl="blocked", half_space=half_space)
+        assert largest.numel <= 400  # the permutation of the rows
 
 
 def test_the_choice_is_plain_for_small_inputs_only(monkeypatch: pytest.MonkeyPatch) -> None:

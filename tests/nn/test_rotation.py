@@ -93,6 +93,15 @@ def test_precision_is_kept_where_the_model_is_cast() -> None:
     assert torch.equal(inside, exact(normal(3, 4)))
 
 
+def test_the_order_of_memory_is_kept() -> None:
+    rotation = Rotation(18, init="random")
+    weight = normal(4, 2, 3, 3)
+    found = rotation(weight.contiguous(memory_format=torch.channels_last))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert rotation(weight).is_contiguous()
+    assert torch.equal(found, rotation(weight))
+
+
 def test_a_module_like_those_of_torch() -> None:
     rotation = Rotation(6, method="lowdin", block_size=2, init="random")
     assert repr(rotation) == "Rotation(dim=6, method='lowdin', block_size=2, init='random')"

@@ -167,6 +167,14 @@ def test_what_cannot_be_rotated_is_left_out_in_words() -> None:
     }
 
 
+def test_a_wrapped_model_is_refused_in_words() -> None:
+    for wrapped in (nn.DataParallel(network()), torch.compile(network(), backend="eager")):
+        with pytest.raises(
+            ValueError, match=r"left to rotate \(0: lies in a wrapper; rotate the model before it is wrapped"
+        ):
+            rotate(wrapped)
+
+
 def test_the_output_layer_stays_free_unless_asked() -> None:
     model = network()
     assert rotate(model, block_size=3).skipped == {

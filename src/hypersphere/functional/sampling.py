@@ -83,8 +83,8 @@ def sampled_energy(
     Args:
         weight: K neurons as rows, any length; K >= 2, or K >= 1 in half space.
         num_rows: b, in [1, K]; K gives `hyperspherical_energy` itself.
-        generator: where the rows are drawn from, on the device of `weight`; the global one by default, and always
-            under `torch.compile`, which takes no generator.
+        generator: where the rows are drawn from, on the device of `weight`; the global one by default, and the
+            only one under `torch.compile`, which takes no generator.
         power: see `hyperspherical_energy`, as all that follow.
         distance: "euclidean" or "angular".
         half_space: add the antipode of every neuron.
@@ -284,7 +284,7 @@ def _weighted_rows(
 ) -> tuple[Tensor, Tensor]:
     """sum_i q_i r_i of chosen rows against all others, and the r_i (b,) as constants."""
     if impl == "auto":
-        small = weight.shape[0] * max(len(rows), weight.shape[1]) <= _LARGEST_PLAIN
+        small = weight.shape[0] * max(rows.shape[0], weight.shape[1]) <= _LARGEST_PLAIN
         impl = "torch" if small or reasons_not(weight, potential.kernel) else "blocked"
     elif impl == "blocked" and (reasons := reasons_not(weight, potential.kernel)):
         raise ValueError(f"{who}: impl='blocked' cannot run here: {'; '.join(reasons)}. Use impl='auto'.")
@@ -292,10 +292,10 @@ def _weighted_rows(
         return row_energies(weight, rows, share, potential, half_space=half_space, eps=eps)
     unit, _ = unit_rows(widen(weight, energy_dtype(weight.dtype, potential.power)), eps)
     left = unit.index_select(0, rows)
-    same = rows[:, None] == torch.arange(len(unit), device=unit.device)
+    same = rows[:, None] == torch.arange(unit.shape[0], device=unit.device)
     value, mirrored = _pair_values(left, unit, same, potential, half_space, eps)
     means = (value if mirrored is None else value + mirrored).sum(dim=1)
-    means = means / (2 * len(unit) - 1 if half_space else len(unit) - 1)
+    means = means / (2 * unit.shape[0] - 1 if half_space else unit.shape[0] - 1)
     dtype = working_dtype(weight.dtype)
     return narrow((share.to(means.dtype) * means).sum(), dtype), narrow(means.detach(), dtype)
 
@@ -305,7 +305,7 @@ def _unique_pairs(
 ) -> Tensor:
     """Mean pair energy of the different classes among `rows`, with shapes that do not depend on how many there are."""
     left, _ = unit_rows(widen(weight.index_select(0, rows), energy_dtype(weight.dtype, potential.power)), eps)
-    place = torch.arange(len(rows), device=rows.device)
+    place = torch.arange(rows.shape[0], device=rows.device)
     # a sample stands for its class where no earlier one does
     earlier = (rows[:, None] == rows) & valid & (place < place[:, None])
     first = valid & ~earlier.any(dim=1)
@@ -318,7 +318,7 @@ def _unique_pairs(
     energy = total / (count * (count - 1)).clamp_min(1)
     if mirrored is not None:
         opposite = mirrored.diagonal().masked_fill(~(first & (count > 1)), 0.0).sum() / count.clamp_min(1)
-        energy = ((len(weight) - 1) * energy + opposite) / (2 * len(weight) - 1)
+        energy = ((weight.shape[0] - 1) * energy + opposite) / (2 * weight.shape[0] - 1)
     return narrow(energy, working_dtype(weight.dtype))
 
 

@@ -123,7 +123,11 @@ class Rotation(nn.Module):
         with full_precision(matrix.device):
             blocks = rows.to(torch.promote_types(matrix.dtype, rows.dtype)).unflatten(1, (-1, self.block_size))
             turned = torch.einsum("krc,rdc->krd", blocks, matrix.to(blocks.dtype))
-        return turned.reshape(weight0.shape).to(weight0.dtype)
+        weight = turned.reshape(weight0.shape).to(weight0.dtype)
+        if weight.ndim == 4 and weight0.is_contiguous(memory_format=torch.channels_last):
+            # the order of memory that convolutions of the model are fast in
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return weight
 
     @torch.no_grad()
     def orthogonality_error(self) -> float:

@@ -91,6 +91,7 @@ def rotate(
     if block_size is not None:
         check_count("rotate", "block_size", block_size)
     found = find_neurons(model, include=include, exclude=exclude, output=output)
+    # named as `find_neurons` does it
     modules = {name or type(model).__name__: module for name, module in model.named_modules()}
     uses = Counter(
         id(tensor) for module in modules.values() for tensor in module._parameters.values() if tensor is not None
@@ -100,6 +101,8 @@ def rotate(
     for layer in found.layers:
         module = modules.get(layer.name)
         reason = _reason_not(module, uses)
+        if module is None and layer.name.rpartition(".")[0] not in modules:
+            reason = "lies in a wrapper; rotate the model before it is wrapped"
         if reason is None and layer.is_output and train_output:
             reason = "is the output layer, which trains freely (train_output=False rotates it)"
         if reason is None and module is not None:
