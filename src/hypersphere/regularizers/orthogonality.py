@@ -119,6 +119,9 @@ class Orthogonality(LayerRegularizer):
             for layer in layers
         )
 
+    def _state_likes(self, layers: Sequence[NeuronLayer]) -> dict[str, Tensor]:
+        return {layer.name: layer.weight.new_empty(_probe_shape(layer), dtype=torch.float32) for layer in layers}
+
     def _advance(self, layers: Sequence[NeuronLayer]) -> None:
         """Draw where the power iterations begin."""
         assert self.state is not None

@@ -177,6 +177,9 @@ class Uniformity(LayerRegularizer):
     def _is_ready(self, layers: Sequence[NeuronLayer]) -> bool:
         return all(self._fits(layer) for layer in layers)
 
+    def _state_likes(self, layers: Sequence[NeuronLayer]) -> dict[str, Tensor]:
+        return {layer.name: layer.weight.new_empty(self._shape(layer), dtype=torch.float32) for layer in layers}
+
     def _advance(self, layers: Sequence[NeuronLayer]) -> None:
         """Draw poles that are missing; let all take their steps."""
         state = self.state
@@ -184,8 +187,8 @@ class Uniformity(LayerRegularizer):
         assert self._objective is not None
         due = [layer for layer in layers if not self._fits(layer)]
         if due:
-            shapes = {layer.name: (num_groups(layer) * self.num_poles, layer.weight.shape[-1]) for layer in due}
-            state.draw(shapes, due[0].weight.new_empty(0, dtype=torch.float32))
+            like = due[0].weight.new_empty(0, dtype=torch.float32)
+            state.draw({layer.name: self._shape(layer) for layer in due}, like)
         for layer, poles in zip(layers, in_stacks(layers, self._moved, self._in_half_space), strict=True):
             state.put(layer.name, poles.flatten(0, 1))
 
@@ -218,17 +221,23 @@ class Uniformity(LayerRegularizer):
         )
 
     def _poles(self, layers: list[NeuronLayer]) -> Tensor:
-        assert self.state is not None
-        stored = [self.state.tensors[layer.name].to(layer.weight.device) for layer in layers]
-        poles: Tensor = torch.cat(stored).unflatten(0, (-1, self.num_poles))
+        poles: Tensor = torch.cat([self._own(layer) for layer in layers]).unflatten(0, (-1, self.num_poles))
         return poles
+
+    def _own(self, layer: NeuronLayer) -> Tensor:
+        assert self.state is not None
+        return self.state.tensors[layer.name].to(layer.weight.device)
 
     def _fits(self, layer: NeuronLayer) -> bool:
         """Whether there are poles for a layer of this width and so many groups."""
         if self.state is None:
             return True
         stored = self.state.tensors.get(layer.name)
-        return stored is not None and stored.shape == (num_groups(layer) * self.num_poles, layer.weight.shape[-1])
+        return stored is not None and stored.shape == self._shape(layer)
+
+    def _shape(self, layer: NeuronLayer) -> tuple[int, int]:
+        """Of the poles of a layer, all groups together."""
+        return num_groups(layer) * self.num_poles, layer.weight.shape[-1]
 
     def _in_half_space(self, layer: NeuronLayer) -> bool:
         return self.output_half_space if layer.is_output else self.half_space
