@@ -180,7 +180,7 @@ def test_a_fault_of_ours_keeps_its_traceback(recorder: Recorder) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("trian digits", "unknown command 'trian': choose evaluate, list, report, train (did you mean 'train'?)"),
+        ("trian digits", "unknown command 'trian': choose evaluate, list, report, thomson, train (did you mean 'train'?)"),
         ("train digit", r"unknown recipe 'digit': choose .* \(did you mean 'digits'\?\)"),
         ("train", "train: which recipe? `hypersphere list recipes` shows them; --resume --out DIR needs none."),
         (
@@ -202,6 +202,12 @@ def test_a_fault_of_ours_keeps_its_traceback(recorder: Recorder) -> None:
         ("evaluate there --data.nam x", "command line: unknown flag '--data.nam': did you mean '--data.name'?"),
         ("report nope there", "report: not a run, there is no config.yaml in it: nope."),
         ("report", "the following arguments are required: RUN (see hypersphere report --help)"),
+        ("thomson", "the following arguments are required: --points (see hypersphere thomson --help)"),
+        ("thomson --points x", "argument --points: invalid int value: 'x' (see hypersphere thomson --help)"),
+        ("thomson --points 1", "thomson: num_points must be a whole number of 2 or more, got 1."),
+        ("thomson --points 3 --power -1", r"thomson: power must lie in \[0, 200\], got -1\."),
+        ("thomson --points 90000", r"thomson: expected at most 50000 points .*: that takes days, or gigabytes .*"),
+        ("thomson --points 3 --out there", "there exists already. Give another --out."),
         ("list energy", r"unknown family 'energy': choose .* \(did you mean 'energies'\?\)"),
     ],
 )
@@ -236,6 +242,42 @@ def test_evaluate_takes_other_data(
     assert called["split"] == "train"
 
 
+def test_thomson_prints_and_keeps_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["thomson", "--points", "5", "--dim", "4", "--power", "2", "--starts", "2", "--seed", "3"]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    # a simplex: (N - 1)^2 / 4
+    assert "\nsum over pairs  4.000000000\n" in printed.out
+    assert "\nlowest possible 4.000000000\n" in printed.out
+    assert "\nstarts          2 of 2 ended here, seed 3\n" in printed.out
+    folder = "runs/thomson-5-4d-power2"
+    assert printed.out.endswith(
+        f"coordinates     {folder}/points.csv\nnumbers         {folder}/thomson.json\n"
+        f"picture         {folder}/points.html\n"
+    )
+    assert printed.err.count("\n") == 2
+    assert main(["thomson", "--points", "2", "--half-space", "--distance", "angular", "--starts", "1"]) == 0
+    assert "picture         runs/thomson-2-3d-power1-angular-half/points.html\n" in capsys.readouterr().out
+    assert main([*words, "--starts", "1"]) == 0
+    assert "numbers         runs/thomson-5-4d-power2-2/thomson.json\n" in capsys.readouterr().out
+
+
+def test_thomson_stopped_by_a_person_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hypersphere.report.thomson.Watch.__call__", stop)
+    assert main(["thomson", "--points", "5"]) == 130
+    assert capsys.readouterr().err == "hypersphere: stopped.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_list_shows_every_family(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     everything = capsys.readouterr().out
@@ -247,7 +289,8 @@ def test_list_shows_every_family(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--help"], ["train", "--help"], ["evaluate", "-h"], ["report", "-h"], ["list", "-h"]]
+    "words",
+    [[], ["--help"], ["train", "--help"], ["evaluate", "-h"], ["report", "-h"], ["thomson", "-h"], ["list", "-h"]],
 )
 def test_help_is_for_a_person(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `hypersphere`: train, evaluate, report and list, with one line on stderr where something is wrong."""
+"""The command `hypersphere`: train, evaluate, report, thomson, list; one line on stderr where something is wrong."""
 
 from __future__ import annotations
 
@@ -55,6 +55,16 @@ examples:
 
 The page is one file that opens in any browser, without a network."""
 
+THOMSON_NOTES = """\
+examples:
+  hypersphere thomson --points 12                          an icosahedron
+  hypersphere thomson --points 6 --half-space              the same, as six lines
+  hypersphere thomson --points 4 --power 0 --distance angular
+  hypersphere thomson --points 27 --dim 6 --starts 2       one of the proven optima
+
+Points repel each other until they are at rest, from several random starts; the best end is kept in a new folder:
+points.csv (coordinates), thomson.json (numbers) and points.html (the picture, which needs the extra `report`)."""
+
 LIST_NOTES = """\
 examples:
   hypersphere list             everything
@@ -73,6 +83,13 @@ class Arguments(argparse.Namespace):
     split: str = "test"
     family: str | None = None
     settings: list[str] = field(default_factory=list)
+    points: int = 2
+    dim: int = 3
+    power: float = 1.0
+    distance: str = "euclidean"
+    half_space: bool = False
+    starts: int = 5
+    seed: int = 0
     command: Callable[[Arguments], int] | None = None
     # where a stopped run can be taken up again
     started: Path | None = None
@@ -188,6 +205,27 @@ def _report(arguments: Arguments) -> int:
     return 0
 
 
+def _thomson(arguments: Arguments) -> int:
+    from hypersphere.analysis import thomson
+    from hypersphere.report.thomson import Watch, check_free, lines, write_points
+
+    names = [f"thomson-{arguments.points}", f"{arguments.dim}d", f"power{arguments.power:g}"]
+    names += ["angular"] * (arguments.distance == "angular") + ["half"] * arguments.half_space
+    out = arguments.out or _run_folder(Path("runs") / "-".join(names), newest=False)
+    check_free(out)
+    how = {name: getattr(arguments, name) for name in ("power", "distance", "half_space", "starts", "seed")}
+    watch = Watch(arguments.starts)
+    try:
+        found = thomson(arguments.points, arguments.dim, **how, progress=watch)
+    finally:
+        watch.finish()
+    written = write_points(found, out)
+    print("\n".join(lines(found)))
+    print(f"coordinates     {written.coordinates}\nnumbers         {written.numbers}")
+    print(f"picture         {written.picture or f'none; {written.why_no_picture}'}")
+    return 0
+
+
 def _list(arguments: Arguments) -> int:
     wanted = [arguments.family] if arguments.family else list(FAMILIES)
     for number, family in enumerate(wanted):
@@ -274,6 +312,22 @@ def _parser() -> Parser:
         help="where to write; otherwise report.html in the run, or comparison.html here",
     )
 
+    sphere = made["thomson"]
+    sphere.add_argument("--points", metavar="N", type=int, required=True, help="points, or lines in half space")
+    sphere.add_argument("--dim", metavar="D", type=int, default=3, help="dimension of the space; otherwise 3")
+    sphere.add_argument(
+        "--power", metavar="S", type=float, default=1.0, help="exponent of the energy, 0 the logarithm; otherwise 1"
+    )
+    sphere.add_argument(
+        "--distance", choices=("euclidean", "angular"), default="euclidean", help="otherwise euclidean, the chord"
+    )
+    sphere.add_argument("--half-space", action="store_true", help="spread lines instead of points")
+    sphere.add_argument("--starts", metavar="N", type=int, default=5, help="random starts; otherwise 5")
+    sphere.add_argument("--seed", metavar="N", type=int, default=0, help="of the starts; otherwise 0")
+    sphere.add_argument(
+        "--out", metavar="DIR", type=Path, help="new folder of the result; otherwise runs/thomson-N-3d-power1..."
+    )
+
     made["list"].add_argument("family", metavar="FAMILY", nargs="?", help="one of " + ", ".join(FAMILIES))
     return whole
 
@@ -289,6 +343,7 @@ COMMANDS: dict[str, tuple[Callable[[Arguments], int], str, str]] = {
     "train": (_train, "Train a classifier by a recipe.", TRAIN_NOTES),
     "evaluate": (_evaluate, "Measure a trained run on one split of its data, or of other data.", EVALUATE_NOTES),
     "report": (_report, "Write the page of a run, or one page that compares several.", REPORT_NOTES),
+    "thomson": (_thomson, "Spread points evenly over a sphere and show them.", THOMSON_NOTES),
     "list": (_list, "Show everything that can be chosen by name.", LIST_NOTES),
 }
 # flags that are no settings, of the commands that take settings

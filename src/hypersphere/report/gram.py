@@ -14,13 +14,14 @@ __all__ = ["gram_figure"]
 _IN_A_ROW = 3
 
 
-def gram_figure(maps: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Spec:
+def gram_figure(maps: Sequence[tuple[str, np.ndarray, np.ndarray]], *, kind: str = "neuron") -> Spec:
     """Cosines as colours, blue for opposite and red for similar, the diagonal left blank.
 
     The colours reach to the largest cosine off the diagonal, of all maps together, so that they compare.
 
     Args:
         maps: title, (k, k) cosines and (k,) the neurons' numbers of each map; titles are shown when there are several.
+        kind: what a number is the number of.
     """
     columns = min(len(maps), _IN_A_ROW)
     rows = -(-len(maps) // _IN_A_ROW)
@@ -32,7 +33,7 @@ def gram_figure(maps: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Spec:
     for place, ((title, _, numbers), gram) in enumerate(zip(maps, blanked, strict=True)):
         tail = str(place + 1) if place else ""
         across, down = _cell(place % _IN_A_ROW, columns, 0.03), _cell(rows - 1 - place // _IN_A_ROW, rows, 0.1)
-        names = [f"neuron {number}" for number in numbers]
+        names = [f"{kind} {number}" for number in numbers]
         data.append(
             {"type": "heatmap", "z": gram, "x": names, "y": names, "xaxis": f"x{tail}", "yaxis": f"y{tail}"}
             | {"coloraxis": "coloraxis", "hoverongaps": False}

@@ -120,7 +120,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page from its title down; texts may name things between backticks."""
+    """A page from its title down; texts may name things between backticks. `source` says what it was made from."""
 
     title: str
     subtitle: str
@@ -129,6 +129,7 @@ class Page:
     notes: Sequence[str] = ()
     identity: Sequence[Fact] = ()
     sections: Sequence[Section] = field(default=())
+    source: str = "Made from the files of the run folder alone."
 
     def render(self) -> str:
         """The page as HTML, figures and plotly.js inside.

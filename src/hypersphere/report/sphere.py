@@ -11,7 +11,7 @@ import numpy as np
 from hypersphere.report.arrange import subsample
 from hypersphere.report.theme import QUIET, Spec, axis, class_color, label, spec
 
-__all__ = ["MOST_CLASSES", "MOST_POINTS", "View", "plane_figure", "sphere_figure", "sphere_view"]
+__all__ = ["MOST_CLASSES", "MOST_POINTS", "View", "ball", "graticule", "plane_figure", "sphere_figure", "sphere_view"]
 
 MOST_POINTS = 5000
 """Points that a figure shows at most, a fixed draw where there are more."""
@@ -89,7 +89,7 @@ def sphere_view(
 
 def sphere_figure(view: View, names: Sequence[str], classes: Sequence[int], *, height: int = 620) -> Spec:
     """Points on the unit sphere in space with an arrow for each class vector; hollow points are mistakes."""
-    data = [_ball(), _graticule()]
+    data = [ball(), graticule()]
     for group, color, mask in _groups(view, names, classes):
         for symbol, size, part in (("circle", 5, mask & view.correct), ("circle-open", 6, mask & ~view.correct)):
             x, y, z = (view.points[part] * 1.01).astype(np.float32).T
@@ -195,16 +195,16 @@ def _eye(points: np.ndarray) -> list[float]:
     return [round(1.3 * float(part), 3) for part in sides[best]]
 
 
-def _ball() -> Spec:
+def ball() -> Spec:
     """A ball just below the points, so that those behind it are hidden and the eye sees depth."""
     theta, phi = np.meshgrid(np.linspace(0, np.pi, 33), np.linspace(0, 2 * np.pi, 65))
     x, y, z = np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)
     light = {"ambient": 1.0, "diffuse": 0.0, "specular": 0.0, "fresnel": 0.0}
-    ball: Spec = {"type": "surface", "opacity": 0.5, "x": 0.98 * x, "y": 0.98 * y, "z": 0.98 * z, "lighting": light}
-    return ball | {"lightposition": {"x": 10_000, "y": 10_000, "z": 12_000}}
+    surface: Spec = {"type": "surface", "opacity": 0.5, "x": 0.98 * x, "y": 0.98 * y, "z": 0.98 * z, "lighting": light}
+    return surface | {"lightposition": {"x": 10_000, "y": 10_000, "z": 12_000}}
 
 
-def _graticule() -> Spec:
+def graticule() -> Spec:
     """Circles of longitude and latitude, 30 degrees apart."""
     turn = np.linspace(0, 2 * np.pi, 73)
     lines = []
