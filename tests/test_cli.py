@@ -180,7 +180,10 @@ def test_a_fault_of_ours_keeps_its_traceback(recorder: Recorder) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("trian digits", "unknown command 'trian': choose evaluate, list, report, thomson, train (did you mean 'train'?)"),
+        (
+            "trian digits",
+            "unknown command 'trian': choose evaluate, list, report, thomson, train (did you mean 'train'?)",
+        ),
         ("train digit", r"unknown recipe 'digit': choose .* \(did you mean 'digits'\?\)"),
         ("train", "train: which recipe? `hypersphere list recipes` shows them; --resume --out DIR needs none."),
         (

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -142,6 +143,94 @@ def test_four_points_in_angle_prefer_the_square() -> None:
     assert minimum_energy(4, 2, distance="angular") * 6 == pytest.approx(energy.item(), rel=1e-12)
 
 
+# -- built from their coordinates -------------------------------------------------------------------------------------
+
+
+def signs(num: int, *, even: bool = False) -> list[tuple[int, ...]]:
+    """All rows of signs; `even`: with an even number of minuses."""
+    return [row for row in itertools.product((1, -1), repeat=num) if not even or math.prod(row) == 1]
+
+
+def roots_of_e8() -> torch.Tensor:
+    """240 of length sqrt 2: two entries of 1, or eight halves with an even number of minuses."""
+    rows = [[0.5 * sign for sign in row] for row in signs(8, even=True)]
+    for (i, j), (a, b) in itertools.product(itertools.combinations(range(8), 2), signs(2)):
+        rows.append([float(a if k == i else b if k == j else 0) for k in range(8)])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def cell_24() -> torch.Tensor:
+    """8 axes and 16 corners of a cube: the unit quaternions of Hurwitz."""
+    axes = torch.cat([torch.eye(4, dtype=torch.float64), -torch.eye(4, dtype=torch.float64)])
+    return torch.cat([axes, torch.tensor(signs(4), dtype=torch.float64) / 2])
+
+
+def cell_600() -> torch.Tensor:
+    """The 24-cell and the even permutations of (golden, 1, 1 / golden, 0) / 2 with all signs."""
+    golden = (1 + math.sqrt(5)) / 2
+    rows = []
+    for order in itertools.permutations(range(4)):
+        if np.linalg.det(np.eye(4)[list(order)]) > 0:
+            for a, b, c in signs(3):
+                row = (a * golden / 2, b / 2, c / golden / 2, 0.0)
+                rows.append([row[place] for place in order])
+    return torch.cat([cell_24(), torch.tensor(rows, dtype=torch.float64)])
+
+
+def hemicube() -> torch.Tensor:
+    """Every second corner of the cube in five dimensions."""
+    return torch.tensor(signs(5, even=True), dtype=torch.float64)
+
+
+def simplex(num_points: int) -> torch.Tensor:
+    """The corners e_i of the standard simplex seen from their centre, in one dimension more than they need."""
+    return torch.eye(num_points, dtype=torch.float64) - 1 / num_points
+
+
+@pytest.mark.parametrize("points", [roots_of_e8(), cell_600(), hemicube(), simplex(5), simplex(33)], ids=len)
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 6.5])
+def test_closed_forms_are_those_of_the_coordinates(points: torch.Tensor, power: float) -> None:
+    energy = hyperspherical_energy(points, power=power).item()
+    assert energy == pytest.approx(minimum_energy(*points.shape, power=power), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [roots_of_e8(), cell_600(), cell_24(), hemicube(), simplex(5), simplex(33), torch.eye(6).double()],
+    ids=len,
+)
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("half_space", [False, True])
+def test_known_optima_are_at_rest_and_any_move_costs_energy(
+    points: torch.Tensor, power: float, half_space: bool
+) -> None:
+    pairs = (points / points.norm(dim=1, keepdim=True)) @ points.T
+    if half_space:
+        # one end of each line; simplex and hemicube have no opposite pairs
+        keep = [i for i in range(len(points)) if not (pairs[i, :i] < -0.999 * points[i].norm()).any()]
+        if len(keep) == len(points) and not torch.equal(points, torch.eye(6).double()):
+            return
+        points = points[keep]
+    elif torch.equal(points, torch.eye(6).double()):
+        return
+    leaf = points.clone().requires_grad_()
+    energy = hyperspherical_energy(leaf, power=power, half_space=half_space)
+    energy.backward()
+    # rounding of the forces, which add up to the order of the power over the number of points
+    assert leaf.grad.abs().max() < 1e-14
+    generator = torch.Generator().manual_seed(len(points))
+    unit = points / points.norm(dim=1, keepdim=True)
+    for _ in range(5):
+        direction = torch.randn(points.shape, generator=generator, dtype=torch.float64)
+        costs = [
+            hyperspherical_energy(unit + size * direction, power=power, half_space=half_space).item() - energy.item()
+            for size in (1e-3, -1e-3, 2e-3)
+        ]
+        assert min(costs) > 1e-9
+        # twice as far costs four times as much: the energy is quadratic around a minimum
+        assert costs[2] / costs[0] == pytest.approx(4, rel=0.05)
+
+
 # -- reached from random starts ---------------------------------------------------------------------------------------
 
 
@@ -168,7 +257,23 @@ def test_other_powers_on_the_sphere(num_points: int, power: float) -> None:
 
 @pytest.mark.parametrize(
     ("num_lines", "dim"),
-    [(2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (7, 3), (8, 3), (10, 3), (15, 3), (4, 4), (5, 4), (6, 4), (12, 4)],
+    [
+        (2, 3),
+        (3, 3),
+        (4, 3),
+        (5, 3),
+        (6, 3),
+        (7, 3),
+        (8, 3),
+        (10, 3),
+        (15, 3),
+        (4, 4),
+        (5, 4),
+        (6, 4),
+        (12, 4),
+        (28, 7),
+        (8, 8),
+    ],
 )
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
 def test_lines_from_random_starts(num_lines: int, dim: int, power: float) -> None:
