@@ -28,8 +28,8 @@ def orthonormality(
     .. math::
         \|W W^\top - I\|_F^2 = \sum_i (|w_i|^2 - 1)^2 + \sum_{i \ne j} (w_i \cdot w_j)^2
 
-    For K > D it is computed as |WᵀW - I|² + K - D, from the smaller matrix; K - D is the least that it can be, and
-    tight frames reach it.
+    For K > D it is computed as |WᵀW - I|² + K - D, from the smaller matrix; K - D is the least that it can be, where
+    WᵀW = I.
 
     Args:
         weight: K neurons as rows; leading axes stack matrices, each of which has its own value.

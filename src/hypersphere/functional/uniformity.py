@@ -124,7 +124,8 @@ def polarization(
 
     Edge cases:
         A pole on a neuron: the distance is floored as that of the energy is, with gradient zero. A zero row is
-        orthogonal to every pole. Powers above 4 are computed in float64.
+        orthogonal to every pole. Powers above 4 are computed in float64. In half space with K < D the worst pole is
+        at right angles to all neurons, wherever they are, and pulls at none of them.
 
     Source:
         liu2021uniformity, maximum hyperspherical polarization; the released code has one pole, power 2 and a mean.
@@ -168,7 +169,8 @@ def covering(
         TypeError: if `weight` or `poles` is not a floating-point tensor.
 
     Edge cases:
-        A zero row is at distance sqrt(2) from every pole. Duplicates, and poles on neurons, are fine.
+        A zero row is at distance sqrt(2) from every pole. Duplicates, and poles on neurons, are fine. In half space
+        with K < D the worst pole is at right angles to all neurons, wherever they are, and pulls at none of them.
 
     Source:
         liu2021uniformity, maximum hyperspherical coverage, in the soft form of the released code, with its sharpness.
@@ -303,7 +305,7 @@ def sharpest_poles(
     half_space: bool = False,
     eps: float = 0.0,
     num_steps: int = 10,
-    rate: float = 0.1,
+    rate: float = 0.05,
     momentum: float = 0.9,
 ) -> Float[Tensor, "*stack P D"]:
     """Moves poles to where `polarization` or `covering` is larger: the adversary of the neurons.
@@ -319,7 +321,8 @@ def sharpest_poles(
         half_space: add the antipode of every neuron.
         eps: added inside the square root of the neurons' norms, >= 0.
         num_steps: steps, >= 0; the released code takes 10 for each step of the network.
-        rate: radians that a step moves for a gradient of 1 (longer gradients count as 1), > 0.
+        rate: radians that a step moves for a gradient of 1 (longer gradients count as 1), >= 0. At a sharpness gamma,
+            rates above 0.95 / gamma (at momentum 0.9) swing about a maximum instead of settling there.
         momentum: in [0, 1).
 
     Returns:

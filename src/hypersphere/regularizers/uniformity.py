@@ -50,7 +50,7 @@ class Uniformity(LayerRegularizer):
         num_poles: poles of each layer (of each of its groups), >= 1; published 1. Only the one where the objective is
             worst pulls at the neurons.
         inner_steps: steps of the poles for each step of the network, >= 0; published 10.
-        inner_rate: how far such a step goes, radians for a gradient of 1, >= 0.
+        inner_rate: how far such a step goes, radians for a gradient of 1, >= 0; below 0.95 / sharpness for "covering".
         inner_momentum: of the poles, in [0, 1); it lasts through the inner steps of one step of the network.
         seed: of the first poles, the same on every process.
         include: patterns of layer names; none means all.
@@ -94,7 +94,7 @@ class Uniformity(LayerRegularizer):
         eps: float = 0.0,
         num_poles: int = 1,
         inner_steps: int = 10,
-        inner_rate: float = 0.1,
+        inner_rate: float = 0.05,
         inner_momentum: float = 0.9,
         seed: int = 0,
         include: Patterns = (),
