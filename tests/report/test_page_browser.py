@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hypersphere.report import write_comparison, write_report
+from hypersphere import thomson
+from hypersphere.report import write_comparison, write_points, write_report
 from run_folders import write_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -84,3 +85,10 @@ def test_a_run(tmp_path: Path, dim: int) -> None:
 def test_a_comparison(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"run <{seed}>", num_samples=50, steps=20, seed=seed) for seed in range(2)]
     check(*visit(write_comparison(runs, tmp_path / "page.html"), tmp_path))
+
+
+@pytest.mark.parametrize(("dim", "half_space"), [(2, False), (3, False), (3, True), (4, False)])
+def test_points(tmp_path: Path, dim: int, half_space: bool) -> None:
+    written = write_points(thomson(8, dim, half_space=half_space, starts=1), tmp_path / "points")
+    assert written.picture is not None
+    check(*visit(written.picture, tmp_path))
