@@ -35,12 +35,12 @@ FAMILIES: dict[str, Family] = {
     "energies": Family("how strongly two neurons repel", "hypersphere.formulas.energies:ENERGIES", "--energy.power"),
     "distances": Family("how far apart two are", "hypersphere.formulas.energies:DISTANCES", "--energy.distance"),
     "uniformities": Family(
-        "what else spreads neurons", "hypersphere.functional.uniformity:UNIFORMITIES", "regularizers.Uniformity(kind)"
+        "what else spreads neurons", "hypersphere.functional.uniformity:UNIFORMITIES", "--uniformity.kind"
     ),
     "orthogonalities": Family(
         "what else sets them at right angles",
         "hypersphere.functional.orthogonality:ORTHOGONALITIES",
-        "regularizers.Orthogonality(kind)",
+        "--orthogonality.kind",
     ),
     "rotations": Family(
         "how a rotation of neurons is learned",
