@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from torch import nn
+
 from benchmarks.common import Row, compare
 from benchmarks.regularizer import Step
 from hypersphere.functional.orthogonality import ORTHOGONALITIES
@@ -14,7 +16,9 @@ from hypersphere.regularizers import Orthogonality, Uniformity
 
 def rows(base_width: int = 64, batch_size: int = 128) -> Iterator[Row]:
     """Each objective with its published settings, each penalty on raw and on unit neurons."""
-    penalties = {f"{kind} uniformity, as published": Uniformity.published(kind) for kind in UNIFORMITIES}
+    penalties: dict[str, nn.Module] = {
+        f"{kind} uniformity, as published": Uniformity.published(kind) for kind in UNIFORMITIES
+    }
     for kind in ORTHOGONALITIES:
         for normalized in (False, True):
             neurons = "unit" if normalized else "raw"
