@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import hypersphere
 from hypersphere.catalogue import FAMILIES
@@ -182,7 +185,7 @@ def test_a_fault_of_ours_keeps_its_traceback(recorder: Recorder) -> None:
     [
         (
             "trian digits",
-            "unknown command 'trian': choose evaluate, list, report, thomson, train (did you mean 'train'?)",
+            "unknown command 'trian': choose diagnose, evaluate, list, report, thomson, train (did you mean 'train'?)",
         ),
         ("train digit", r"unknown recipe 'digit': choose .* \(did you mean 'digits'\?\)"),
         ("train", "train: which recipe? `hypersphere list recipes` shows them; --resume --out DIR needs none."),
@@ -205,6 +208,10 @@ def test_a_fault_of_ours_keeps_its_traceback(recorder: Recorder) -> None:
         ("evaluate there --data.nam x", "command line: unknown flag '--data.nam': did you mean '--data.name'?"),
         ("report nope there", "report: not a run, there is no config.yaml in it: nope."),
         ("report", "the following arguments are required: RUN (see hypersphere report --help)"),
+        ("diagnose", "the following arguments are required: WHAT (see hypersphere diagnose --help)"),
+        ("diagnose nope.pt", "load_weights: there is no file nope.pt."),
+        ("diagnose there", r"diagnose: the run in there has no model\.safetensors yet: it has not finished\."),
+        ("diagnose there --distance x", r"argument --distance: invalid choice: 'x' .*"),
         ("thomson", "the following arguments are required: --points (see hypersphere thomson --help)"),
         ("thomson --points x", "argument --points: invalid int value: 'x' (see hypersphere thomson --help)"),
         ("thomson --points 1", "thomson: num_points must be a whole number of 2 or more, got 1."),
@@ -243,6 +250,40 @@ def test_evaluate_takes_other_data(
     assert main(["evaluate", str(run), "--data.name", "mine", "--split", "train"]) == 0
     assert called["data"] == make_config("digits", {"data.name": "mine"}).data
     assert called["split"] == "train"
+
+
+def test_diagnose_prints_a_table_and_writes_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    for name in ("plain", "other"):
+        torch.save({"state_dict": torch.nn.Linear(20, 12).state_dict(prefix="fc.")}, f"{name}.pt")
+    assert main(["diagnose", "plain.pt", "--power", "1", "--half-space"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^ fc +12 × 20 +0\.\d{4} +\d+% ", told, re.MULTILINE)
+    assert "Energy: power 1, euclidean distance, half space." in told
+    assert "Assumed: axis 0 of a weight counts its neurons" in told
+    words = ["diagnose", "plain.pt", "other.pt", "--near", "60", "--json", "both.json", "--html", "both.html"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("plain.pt → other.pt\n")
+    assert told.endswith("numbers  both.json\npage     both.html\n")
+    read = json.loads(Path("both.json").read_text())
+    assert list(read) == ["plain.pt", "other.pt"]
+    assert read["plain.pt"]["near_angle"] == pytest.approx(math.radians(60))
+    assert Path("both.html").stat().st_size > 10_000
+
+
+def test_diagnose_does_not_open_what_could_run_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(torch.nn.Linear(2, 2), "whole.pt")
+    assert main(["diagnose", "whole.pt"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("hypersphere: load_weights: whole.pt is not opened: it holds torch.nn.modules.linear.Linear")
+    assert told.count("\n") == 1
 
 
 def test_thomson_prints_and_keeps_points(
@@ -293,7 +334,16 @@ def test_list_shows_every_family(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--help"], ["train", "--help"], ["evaluate", "-h"], ["report", "-h"], ["thomson", "-h"], ["list", "-h"]],
+    [
+        [],
+        ["--help"],
+        ["train", "--help"],
+        ["evaluate", "-h"],
+        ["report", "-h"],
+        ["thomson", "-h"],
+        ["diagnose", "-h"],
+        ["list", "-h"],
+    ],
 )
 def test_help_is_for_a_person(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0

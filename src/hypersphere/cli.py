@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The command `hypersphere`: train, evaluate, report, thomson, list; one line on stderr where something is wrong."""
+"""The command `hypersphere`: train, evaluate, report, diagnose, thomson, list; one line on stderr after a mistake."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -65,6 +66,16 @@ examples:
 Points repel each other until they are at rest, from several random starts; the best end is kept in a new folder:
 points.csv (coordinates), thomson.json (numbers) and points.html (the picture, which needs the extra `report`)."""
 
+DIAGNOSE_NOTES = """\
+examples:
+  hypersphere diagnose runs/digits
+  hypersphere diagnose runs/plain runs/mhe                  two models side by side
+  hypersphere diagnose model.safetensors --html page.html   with pictures, for a browser
+  hypersphere diagnose checkpoint.pth --json layers.json    a PyTorch checkpoint of any model
+
+A checkpoint is opened without running what is inside it; one that would need that is refused, with advice. What the
+columns mean is said below the table and in the docs."""
+
 LIST_NOTES = """\
 examples:
   hypersphere list             everything
@@ -90,6 +101,10 @@ class Arguments(argparse.Namespace):
     half_space: bool = False
     starts: int = 5
     seed: int = 0
+    near: float = 10.0
+    embeddings: bool = False
+    json: Path | None = None
+    html: Path | None = None
     command: Callable[[Arguments], int] | None = None
     # where a stopped run can be taken up again
     started: Path | None = None
@@ -226,6 +241,21 @@ def _thomson(arguments: Arguments) -> int:
     return 0
 
 
+def _diagnose(arguments: Arguments) -> int:
+    from hypersphere.report.diagnosis import write_diagnosis
+    from hypersphere.report.subjects import diagnose_paths, write_json
+    from hypersphere.report.terminal import print_diagnosis
+
+    how: dict[str, Any] = {name: getattr(arguments, name) for name in ("power", "distance", "half_space", "embeddings")}
+    subjects = diagnose_paths(arguments.runs, **how, near_angle=math.radians(arguments.near))
+    print_diagnosis(subjects)
+    if arguments.json is not None:
+        print(f"numbers  {write_json(subjects, arguments.json)}")
+    if arguments.html is not None:
+        print(f"page     {write_diagnosis(subjects, arguments.html)}")
+    return 0
+
+
 def _list(arguments: Arguments) -> int:
     wanted = [arguments.family] if arguments.family else list(FAMILIES)
     for number, family in enumerate(wanted):
@@ -328,6 +358,24 @@ def _parser() -> Parser:
         "--out", metavar="DIR", type=Path, help="new folder of the result; otherwise runs/thomson-N-3d-power1..."
     )
 
+    look = made["diagnose"]
+    look.add_argument(
+        "runs", metavar="WHAT", nargs="+", type=Path, help="run folder, safetensors file or PyTorch checkpoint"
+    )
+    look.add_argument(
+        "--power", metavar="S", type=float, default=0.0, help="exponent of the energy; otherwise 0, the logarithm"
+    )
+    look.add_argument(
+        "--distance", choices=("euclidean", "angular"), default="euclidean", help="otherwise euclidean, the chord"
+    )
+    look.add_argument("--half-space", action="store_true", help="a neuron and its opposite count as redundant")
+    look.add_argument(
+        "--near", metavar="DEGREES", type=float, default=10.0, help="neurons this close are twins; otherwise 10"
+    )
+    look.add_argument("--embeddings", action="store_true", help="count embedding tables as layers")
+    look.add_argument("--json", metavar="FILE", type=Path, help="write all numbers and pairs")
+    look.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures")
+
     made["list"].add_argument("family", metavar="FAMILY", nargs="?", help="one of " + ", ".join(FAMILIES))
     return whole
 
@@ -344,6 +392,7 @@ COMMANDS: dict[str, tuple[Callable[[Arguments], int], str, str]] = {
     "evaluate": (_evaluate, "Measure a trained run on one split of its data, or of other data.", EVALUATE_NOTES),
     "report": (_report, "Write the page of a run, or one page that compares several.", REPORT_NOTES),
     "thomson": (_thomson, "Spread points evenly over a sphere and show them.", THOMSON_NOTES),
+    "diagnose": (_diagnose, "Look at the layers of any model: how even, how redundant.", DIAGNOSE_NOTES),
     "list": (_list, "Show everything that can be chosen by name.", LIST_NOTES),
 }
 # flags that are no settings, of the commands that take settings

@@ -1,8 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Pages that show what a run learnt, one run in depth or several side by side, and points at minimum energy."""
+"""Pages that show what a run learnt, one run in depth or several side by side; diagnoses; points at minimum."""
 
 from hypersphere.report.comparison import write_comparison
+from hypersphere.report.diagnosis import write_diagnosis
 from hypersphere.report.story import write_report
+from hypersphere.report.subjects import Subject, diagnose_paths, subject
 from hypersphere.report.thomson import write_points
 
-__all__ = ["write_comparison", "write_points", "write_report"]
+__all__ = [
+    "Subject",
+    "diagnose_paths",
+    "subject",
+    "write_comparison",
+    "write_diagnosis",
+    "write_points",
+    "write_report",
+]
