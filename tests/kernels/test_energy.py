@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
 from hypersphere.formulas.energies import EnergyKernel, PairPotential, Riesz
-from hypersphere.functional import hyperspherical_energy, pairwise_angle, pairwise_cosine
+from hypersphere.functional import hyperspherical_energy, pairwise_angle, pairwise_cosine, stacked_energy
 from hypersphere.kernels.energy import block_rows, energy_and_gradient, reasons_not
 
 OPTIONS = list(itertools.product((0.0, 1.0, 2.0, 2.5), ("euclidean", "angular"), (False, True)))
@@ -54,10 +55,37 @@ def test_blocks_cover_the_matrix_for_every_count() -> None:
     assert block_rows(100, torch.device("cuda")) == 4096
 
 
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("shape", [(3, 40, 60), (2, 300, 90)])
+@pytest.mark.parametrize("eps", [0.0, 1e-2])
+def test_a_stack_of_lines_agrees_with_the_plain_form(power: float, shape: tuple[int, int, int], eps: float) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    options = {"power": power, "half_space": True, "eps": eps}
+    expected, found = (stacked_energy(weight, impl=impl, **options) for impl in ("torch", "blocked"))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    factors = torch.arange(1.0, 1 + len(weight), dtype=torch.float64)
+    gradients = [torch.autograd.grad((factors * value).sum(), weight)[0] for value in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_the_short_form_of_lines_gives_way_to_near_pairs(power: float) -> None:
+    potential = PairPotential(Riesz(power))
+    cosine = torch.tensor([0.3, -0.9, 0.0, 0.99])
+    value, force = potential.line_value_and_force(cosine.clone())
+    both = [potential.value_and_force(sign * cosine) for sign in (1, -1)]
+    torch.testing.assert_close(value, both[0][0] + both[1][0], rtol=2e-6, atol=1e-6)
+    torch.testing.assert_close(force, both[0][1] - both[1][1], rtol=2e-5, atol=1e-6)
+    for near in (0.997, -0.997, 1.0, -1.0, math.nan):
+        assert potential.line_value_and_force(torch.tensor([0.3, near])) is None
+    assert PairPotential(Riesz(1.0)).line_value_and_force(cosine) is None
+    assert PairPotential(Riesz(0.0), "angular").line_value_and_force(cosine) is None
+
+
 def test_value_alone_allocates_no_gradient() -> None:
     weight = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
     potential = PairPotential(Riesz(1.0))
-    value, gradient = energy_and_gradient(weight, potential, half_space=False, eps=0.0, need_gradient=False)
+    value, gradient = energy_and_gradient(weight[None], potential, half_space=False, eps=0.0, need_gradient=False)
     assert gradient.numel() == 0
     assert value.dtype == torch.float64
     expected = hyperspherical_energy(weight.double(), power=1.0, impl="torch")
@@ -121,7 +149,7 @@ def test_geometry_compiles() -> None:
 
 
 def test_operator_is_well_formed() -> None:
-    weight = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
     arguments = (weight, 1.0, "euclidean", True, 0.0, 0.0, True)
     # aot autograd would differentiate the saved gradient too, which is refused in words
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")

@@ -147,8 +147,7 @@ def stacked_energy(
     elif impl == "blocked" and (reasons := reasons_not(weight, potential.kernel)):
         raise ValueError(f"{who}: impl='blocked' cannot run here: {'; '.join(reasons)}. Use impl='auto'.")
     if impl == "blocked" and len(weight):
-        energies = [blocked_energy(matrix, potential, half_space=half_space, eps=eps) for matrix in weight]
-        return torch.stack(energies)
+        return blocked_energy(weight, potential, half_space=half_space, eps=eps)
     return _plain_energy(weight, potential, half_space=half_space, eps=eps)
 
 

@@ -48,32 +48,58 @@ def reasons_not(weight: Tensor, kernel: PairKernel) -> list[str]:
 def energy_and_gradient(
     weight: Tensor, potential: PairPotential, *, half_space: bool, eps: float, need_gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    """Mean pair energy of (K, D) neurons as a float64 scalar, and its gradient (K, D) (empty unless asked for).
+    """Mean pair energies of (B, K, D) neurons in float64, (B,), and their gradients (B, K, D) (empty unless asked for).
 
-    Extra memory: unit rows and gradient, 2·K·D numbers, and a few blocks. Blocks (i, j) with j > i stand for both
+    Extra memory: unit rows and gradient, 2·B·K·D numbers, and a few blocks. Blocks (i, j) with j > i stand for both
     halves of the symmetric matrix: K²D multiply-adds for the cosines and 2K²D for the gradient.
     """
-    num_neurons, block = weight.shape[0], block_rows(weight.shape[0], weight.device)
+    num_neurons, block = weight.shape[1], block_rows(weight.shape[1], weight.device)
     bounds = [(start, min(start + block, num_neurons)) for start in range(0, num_neurons, block)]
     unit = weight.new_empty(weight.shape, dtype=energy_dtype(weight.dtype, potential.power))
-    inverse_norm = unit.new_empty(num_neurons, 1)
+    inverse_norm = unit.new_empty(*weight.shape[:2], 1)
+    own = unit.new_empty(weight.shape[:2])
     for first, last in bounds:
-        unit[first:last], inverse_norm[first:last] = unit_rows(weight[first:last].to(unit.dtype), eps)
-    gradient = torch.zeros_like(unit) if need_gradient else unit.new_empty(0)
-    total = torch.zeros((), dtype=torch.float64, device=unit.device)
-    for rows, columns in _upper_blocks(bounds):
-        diagonal = own_cosine(unit[slice(*rows)], eps) if rows == columns else None
-        value, force = _block(unit[slice(*rows)], unit[slice(*columns)], potential, half_space, eps, diagonal)
-        total += 2 * value if diagonal is None else value
-        if need_gradient:
-            gradient[slice(*rows)].addmm_(force, unit[slice(*columns)])
-            if rows != columns:
-                gradient[slice(*columns)].addmm_(force.T, unit[slice(*rows)])
+        unit[:, first:last], inverse_norm[:, first:last] = unit_rows(weight[:, first:last].to(unit.dtype), eps)
+        own[:, first:last] = own_cosine(unit[:, first:last], eps)
+    gradient = torch.empty_like(unit) if need_gradient else unit.new_empty(0)
+    total = torch.zeros(len(weight), dtype=torch.float64, device=unit.device)
+    for number, rows_of_one in enumerate(unit):
+        slope = gradient[number] if need_gradient else None
+        total[number] = _one(rows_of_one, slope, own[number], bounds, potential, half_space, eps)
     count = num_neurons * (2 * num_neurons - 1 if half_space else num_neurons - 1)
     if need_gradient:
         for first, last in bounds:
-            _project_(gradient[first:last], unit[first:last], inverse_norm[first:last] * (2 / count))
+            factor = inverse_norm[:, first:last] * (2 / count)
+            _project_(gradient[:, first:last], unit[:, first:last], factor)
     return total / count, gradient
+
+
+def _one(
+    unit: Tensor,
+    gradient: Tensor | None,
+    own: Tensor,
+    bounds: list[tuple[int, int]],
+    potential: PairPotential,
+    half_space: bool,
+    eps: float,
+) -> Tensor:
+    """Sum over ordered pairs of (K, D) unit rows, a float64 scalar; the sum of forces is written to `gradient`."""
+    if gradient is not None and len(bounds) > 1:
+        gradient.zero_()
+    total = torch.zeros((), dtype=torch.float64, device=unit.device)
+    for rows, columns in _upper_blocks(bounds):
+        left, right = unit[slice(*rows)], unit[slice(*columns)]
+        value, force = _block(left, right, potential, half_space, eps, own[slice(*rows)] if rows == columns else None)
+        total += value if rows == columns else 2 * value
+        if gradient is None:
+            continue
+        if len(bounds) == 1:
+            torch.mm(force, right, out=gradient)
+            continue
+        gradient[slice(*rows)].addmm_(force, right)
+        if rows != columns:
+            gradient[slice(*columns)].addmm_(force.T, left)
+    return total
 
 
 def _upper_blocks(bounds: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
@@ -91,6 +117,11 @@ def _block(
     `diagonal` holds u_i · u_i where left and right are the same rows, else None.
     """
     cosine = left @ right.T
+    if half_space and diagonal is not None:
+        return _diagonal_block_of_lines(cosine, potential, eps, diagonal)
+    lines = potential.line_value_and_force(cosine) if half_space else None
+    if lines is not None:
+        return lines[0].sum(dtype=torch.float64), lines[1]
     mirrored = cosine.neg() if half_space else None
     value, force = potential.value_and_force(cosine)
     if diagonal is not None:
@@ -98,14 +129,33 @@ def _block(
         force.fill_diagonal_(0.0)
     total = value.sum(dtype=torch.float64)
     if mirrored is not None:
-        if diagonal is not None:
-            mirrored.diagonal().copy_(-diagonal)
-        # the virtual neuron of row i is -u_i, and the pair (i, -i) belongs to the sum
         value, mirrored_force = potential.value_and_force(mirrored)
         total += value.sum(dtype=torch.float64)
-        if diagonal is not None and not eps:
-            mirrored_force.fill_diagonal_(0.0)  # w and -w are opposite however w moves
         force.sub_(mirrored_force)
+    return total, force
+
+
+def _diagonal_block_of_lines(
+    cosine: Tensor, potential: PairPotential, eps: float, diagonal: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`_block` of rows with themselves in half space, where a row meets its own virtual neuron."""
+    # the virtual neuron of row i is -u_i, and the pair (i, -i) belongs to the sum
+    value, own_force = potential.value_and_force(-diagonal)
+    total = value.sum(dtype=torch.float64)
+    # i = j is no pair: a right angle in its place, whose energy is taken off again
+    cosine.fill_diagonal_(0.0)
+    lines = potential.line_value_and_force(cosine)
+    if lines is None:
+        mirrored = cosine.neg()
+        value, force = potential.value_and_force(cosine)
+        mirrored_value, mirrored_force = potential.value_and_force(mirrored)
+        value.add_(mirrored_value)
+        force.sub_(mirrored_force)
+    else:
+        value, force = lines
+    total += value.fill_diagonal_(0.0).sum(dtype=torch.float64)
+    # w and -w are opposite however w moves, unless eps shortens them
+    force.diagonal().copy_(own_force.neg_() if eps else torch.zeros_like(diagonal))
     return total, force
 
 
@@ -140,7 +190,7 @@ def _(
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     shape = weight.shape if need_gradient else (0,)
-    energy = weight.new_empty((), dtype=working_dtype(weight.dtype))
+    energy = weight.new_empty(len(weight), dtype=working_dtype(weight.dtype))
     return energy, weight.new_empty(shape, dtype=energy_dtype(weight.dtype, power))
 
 
@@ -154,7 +204,7 @@ def _differentiate(ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor |
     if grad_gradient is not None:
         raise RuntimeError(_NO_SECOND_DERIVATIVE)
     (gradient,) = ctx.saved_tensors
-    return (None if grad_energy is None else narrow(grad_energy * gradient, ctx.dtype), *[None] * 6)
+    return (None if grad_energy is None else narrow(grad_energy[:, None, None] * gradient, ctx.dtype), *[None] * 6)
 
 
 _blocked_energy_op.register_autograd(_differentiate, setup_context=_save)
@@ -189,7 +239,7 @@ def _in_working_dtype(
 
 
 def blocked_energy(weight: Tensor, potential: PairPotential, *, half_space: bool, eps: float) -> Tensor:
-    """Mean pair energy of (K, D) neurons, differentiable once; what `hyperspherical_energy(impl="blocked")` runs."""
+    """Mean pair energies (B,) of (B, K, D) neurons, differentiable once: `hyperspherical_energy(impl="blocked")`."""
     need_gradient = weight.requires_grad and torch.is_grad_enabled()
     kernel = potential.kernel
     if isinstance(kernel, Riesz):

@@ -20,6 +20,7 @@ from hypersphere.functional.compressive import (
     projected_energy,
 )
 from hypersphere.functional.energy import stacked_energy
+from hypersphere.kernels.energy import reasons_not
 from hypersphere.regularizers.base import LayerRegularizer, too_few
 from hypersphere.regularizers.layers import NeuronLayer, Patterns
 from hypersphere.regularizers.state import LayerState
@@ -262,7 +263,7 @@ class CompressiveEnergy(LayerRegularizer):
     def _plain(self, layer: NeuronLayer) -> Tensor:
         """Energy of a layer as it is; the mean over its groups."""
         weight = layer.weight if layer.weight.ndim == 3 else layer.weight[None]
-        return stacked_energy(weight, **self._kernel(layer)).mean()
+        return stacked_energy(weight, **self._measured(layer)).mean()
 
     def _of_projected(self, layer: NeuronLayer) -> Tensor:
         """Energy of a layer under its projection."""
@@ -270,12 +271,12 @@ class CompressiveEnergy(LayerRegularizer):
         if self.projection == "group":
             count = min(self.num_projections, own.shape[-1] // self.dim)
             groups = own[0, : count * self.dim].view(count, self.dim)
-            return grouped_energy(layer.weight, groups, **self._kernel(layer))
+            return grouped_energy(layer.weight, groups, **self._measured(layer))
         if self._learns:
             if self.unrolled:
                 own = self._learn(layer, own, 1, unrolled=True)
-            return projected_energy(layer.weight, own, **self._kernel(layer))
-        return projected_energy(layer.weight, own.view(-1, self.dim, own.shape[-1]), **self._kernel(layer))
+            return projected_energy(layer.weight, own, **self._measured(layer))
+        return projected_energy(layer.weight, own.view(-1, self.dim, own.shape[-1]), **self._measured(layer))
 
     def _learn(self, layer: NeuronLayer, projection: Tensor, num_steps: int, *, unrolled: bool) -> Tensor:
         """A learned projection some steps later."""
@@ -303,6 +304,11 @@ class CompressiveEnergy(LayerRegularizer):
     def _kernel(self, layer: NeuronLayer) -> dict[str, Any]:
         half_space = self._in_half_space(layer)
         return {"power": self.power, "distance": self.distance, "half_space": half_space, "eps": self.eps}
+
+    def _measured(self, layer: NeuronLayer) -> dict[str, Any]:
+        """The same, for an energy that is differentiated once: value and gradient in one pass where that can be."""
+        impl = "auto" if reasons_not(layer.weight, Riesz(self.power)) else "blocked"
+        return self._kernel(layer) | {"impl": impl}
 
     def _in_half_space(self, layer: NeuronLayer) -> bool:
         return self.output_half_space if layer.is_output else self.half_space
