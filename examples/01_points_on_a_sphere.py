@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Spread points over a sphere until their energy is minimal, and hold the result against the known minima."""
+"""Spread points and lines over a sphere until their energy is minimal; hold the result against the known minima."""
 
 import math
 
@@ -18,3 +18,8 @@ for num_points, dim, power in [(4, 3, 1.0), (8, 3, 1.0), (12, 3, 1.0), (24, 3, 1
         f"  {math.degrees(found.smallest_angle):13.3f}°"
     )
 print("\n12 charges make an icosahedron; 8 make a square antiprism, not a cube (70.529°).")
+
+lines = hs.thomson(6, 3, half_space=True, starts=2)
+print(f"6 lines through the same centre: {math.degrees(lines.smallest_angle):.3f}°, the axes of that icosahedron.")
+flat = hs.thomson(4, 3, power=0.0, distance="angular", starts=2)
+print(f"4 points that repel by angle, power 0: {math.degrees(flat.smallest_angle):.3f}°, a square and no tetrahedron.")
