@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def test_lines_say_all(found: Configuration) -> None:
     assert told[4] == "lowest possible 49.165253058"
     assert told[5].startswith("gap             ")
     assert told[6] == "random          66.000000000 on average"
-    assert told[7].startswith("smallest angle  63.4349")
+    assert re.fullmatch(r"smallest angle  63\.4349\d\d degrees", told[7])
+    assert "\n".join(told).isascii()
     assert told[9] == "starts          2 of 2 ended here, seed 0"
 
 

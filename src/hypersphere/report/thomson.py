@@ -120,7 +120,8 @@ def numbers(found: Configuration) -> dict[str, Any]:
 
 def lines(found: Configuration) -> list[str]:
     """The result as a person reads it, a line each."""
-    return [_title(found), *(f"{name:<16}{value}" for name, value in _facts(found))]
+    # a terminal may know no degree sign
+    return [_title(found), *(f"{name:<16}{value.replace('°', ' degrees')}" for name, value in _facts(found))]
 
 
 def points_page(found: Configuration) -> Page:
