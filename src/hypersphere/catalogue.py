@@ -34,6 +34,9 @@ FAMILIES: dict[str, Family] = {
     "datasets": Family("which images", "hypersphere.data.load:list_datasets", "--data.name"),
     "energies": Family("how strongly two neurons repel", "hypersphere.formulas.energies:ENERGIES", "--energy.power"),
     "distances": Family("how far apart two are", "hypersphere.formulas.energies:DISTANCES", "--energy.distance"),
+    "projections": Family(
+        "which neurons an energy sees", "hypersphere.regularizers.compressive:PROJECTIONS", "--compression.projection"
+    ),
     "uniformities": Family(
         "what else spreads neurons", "hypersphere.functional.uniformity:UNIFORMITIES", "--uniformity.kind"
     ),

@@ -11,6 +11,8 @@ import pytest
 
 from hypersphere.config import Config
 from hypersphere.models import MODELS, build
+from hypersphere.regularizers import CompressiveEnergy
+from hypersphere.training.regularization import make_regularizers
 from hypersphere.training.settings import (
     differences,
     load_recipe,
@@ -21,7 +23,8 @@ from hypersphere.training.settings import (
     save_config,
 )
 
-CIFAR = ["cifar100-cnn9", "cifar100-cnn9-clean", "cifar100-cnn9-mhe", "cifar100-cnn9-mhe-clean"]
+COMHE = [f"cifar100-cnn9-comhe-{kind}" for kind in ("adversarial", "angle", "group", "random")]
+CIFAR = ["cifar100-cnn9", "cifar100-cnn9-clean", *COMHE, "cifar100-cnn9-mhe", "cifar100-cnn9-mhe-clean"]
 
 
 def write(folder: Path, text: str) -> Path:
@@ -75,6 +78,25 @@ def test_recipes_with_and_without_the_energy_differ_in_the_energy_alone(kind: st
         "energy.half_space: False in the run, True now",
         "energy.eps: 0 in the run, 0.0001 now",
     ]
+
+
+@pytest.mark.parametrize("name", COMHE)
+def test_recipes_of_comhe_differ_from_mhe_in_projection_and_length_alone(name: str) -> None:
+    changed = differences(make_config("cifar100-cnn9-mhe"), make_config(name))
+    others = [line for line in changed if not line.startswith("compression.")]
+    assert [line.split(":")[0] for line in others] == ["schedule.milestones", "training.steps"]
+    schedule = make_config(name).schedule
+    assert [round(75_000 * share) for share in schedule.milestones] == [30_000, 50_000, 65_000]
+
+
+@pytest.mark.parametrize("name", [name for name in COMHE if not name.endswith("group")])
+def test_recipes_of_comhe_have_the_published_settings(name: str) -> None:
+    made = make_regularizers(make_config(name))["energy"]
+    published = CompressiveEnergy.published(made.projection)
+    options = ["power", "half_space", "eps", "hidden_weight", "output_weight", "project_first", "precision", "dim"]
+    options += ["num_projections", "redraw_every", "inner_steps", "inner_rate", "unrolled", "ascent", "objective"]
+    for option in options:
+        assert getattr(made, option) == getattr(published, option), option
 
 
 def test_the_clean_recipe_differs_as_it_says() -> None:
