@@ -140,6 +140,51 @@ def test_stacking_and_implementations_change_nothing(impl: str) -> None:
         torch.testing.assert_close(gradient, reference[name], rtol=1e-4, atol=1e-7)
 
 
+# --------------------------------------------------------------------------------------------------------- many neurons
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+def test_drawn_rows_estimate_the_energy_of_a_wide_layer(half_space: bool) -> None:
+    model = small()
+    with torch.no_grad():
+        model[3] = nn.Linear(16, 40).requires_grad_()
+        model[4] = nn.Linear(40, 3)
+    options = {"power": 1.0, "half_space": half_space}
+    exact, energy = HypersphericalEnergy(**options), HypersphericalEnergy(**options, num_rows=4)
+    expected = exact.terms(model)
+    drawn = []
+    for _ in range(400):
+        energy(model)
+        drawn.append(energy.terms(model))
+        assert [drawn[-1][name] for name in ("0", "4")] == [expected[name] for name in ("0", "4")]
+    wide = torch.stack([terms["3"] for terms in drawn])
+    error = wide.std() / len(wide) ** 0.5
+    assert wide.mean().item() == pytest.approx(expected["3"].item(), abs=4 * error.item())
+    assert 0 < error < 0.01
+
+
+def test_drawn_rows_are_kept_between_steps_and_resumed() -> None:
+    model, energy = small(), HypersphericalEnergy(num_rows=3)
+    first = [energy(model).item() for _ in range(3)]
+    assert len(set(first)) == 3
+    assert set(energy.state.tensors) == {"0", "3"}
+    fresh = HypersphericalEnergy(num_rows=3, seed=9)
+    fresh.load_state_dict(energy.state_dict())
+    assert fresh.terms(model) == energy.terms(model)
+    assert fresh(model) == energy(model)
+    assert HypersphericalEnergy().state_dict() == {}
+    with pytest.raises(ValueError, match=r"HypersphericalEnergy: num_rows must be a whole number of 1 or more, got 0"):
+        HypersphericalEnergy(num_rows=0)
+
+
+def test_drawn_rows_compile() -> None:
+    model = small()
+    eager, compiled = (HypersphericalEnergy(power=1.0, num_rows=3) for _ in range(2))
+    step = torch.compile(lambda network: compiled(network), fullgraph=True, backend="aot_eager")
+    for _ in range(3):
+        torch.testing.assert_close(step(model), eager(model))
+
+
 # ------------------------------------------------------------------------------------------------------------- numerics
 
 

@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hypersphere.checks import check_choice, check_range
+from hypersphere.checks import check_choice, check_count, check_range
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
 from hypersphere.functional.energy import IMPLEMENTATIONS, stacked_energy
+from hypersphere.functional.sampling import minibatch_energy
 from hypersphere.kernels.energy import reasons_not
 from hypersphere.regularizers.base import LayerRegularizer, too_few
 from hypersphere.regularizers.layers import NeuronLayer, Patterns
+from hypersphere.regularizers.measures import fills_the_device, in_stacks
+from hypersphere.regularizers.state import LayerState
 
 __all__ = ["HypersphericalEnergy"]
 
@@ -41,6 +45,10 @@ class HypersphericalEnergy(LayerRegularizer):
         exclude: patterns of layer names to leave out.
         embeddings: whether embedding tables count.
         output: name of the output layer, where it is not found by itself; () for none; see `find_neurons`.
+        num_rows: of layers with more neurons than this, look at that many, drawn anew in each training step, and their
+            pairs with all others: an unbiased estimate of energy and gradient, as `sampled_energy`, for heads of very
+            many classes. None: every layer whole.
+        seed: of those draws, the same on every process; their state is in `state_dict`.
         impl: see `hyperspherical_energy`; "auto" takes the single pass for large layers, which has no second
             derivative ("torch" has), and stacks small layers of one shape.
 
@@ -85,6 +93,8 @@ class HypersphericalEnergy(LayerRegularizer):
         exclude: Patterns = (),
         embeddings: bool = False,
         output: Patterns | None = None,
+        num_rows: int | None = None,
+        seed: int = 0,
         impl: str = "auto",
     ) -> None:
         super().__init__(
@@ -105,7 +115,11 @@ class HypersphericalEnergy(LayerRegularizer):
         self.eps = eps
         self.angle_offset = angle_offset
         self.kernel = kernel
+        self.num_rows = num_rows
         self.impl = impl
+        if num_rows is not None:
+            check_count("HypersphericalEnergy", "num_rows", num_rows)
+            self.state = LayerState(seed)
 
     def extra_repr(self) -> str:
         """The energy and its weights."""
@@ -122,39 +136,63 @@ class HypersphericalEnergy(LayerRegularizer):
     def _in_half_space(self, layer: NeuronLayer) -> bool:
         return self.output_half_space if layer.is_output else self.half_space
 
+    def _advance(self, layers: Sequence[NeuronLayer]) -> None:
+        """Draw the rows of this step."""
+        assert self.state is not None
+        sampled = [layer for layer in layers if self._is_sampled(layer)]
+        if sampled:
+            self.state.draw({layer.name: (1, layer.weight.shape[-2]) for layer in sampled}, self._like(sampled[0]))
+        for layer in sampled:
+            # where the largest of random numbers lie is a random set of rows
+            self.state.put(layer.name, self.state.tensors[layer.name].topk(self._num_rows).indices)
+
+    def _state_likes(self, layers: Sequence[NeuronLayer]) -> dict[str, Tensor]:
+        sampled = [layer for layer in layers if self._is_sampled(layer)]
+        return {layer.name: layer.weight.new_empty((1, self._num_rows), dtype=torch.int64) for layer in sampled}
+
+    def _is_ready(self, layers: Sequence[NeuronLayer]) -> bool:
+        assert self.state is not None
+        return all(layer.name in self.state.tensors for layer in layers if self._is_sampled(layer))
+
     def _measure(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
         """Mean pair energy of each layer; small layers of one shape are computed together, in few launches."""
-        alike: dict[object, list[int]] = {}
-        for number, layer in enumerate(layers):
-            weight = layer.weight
-            shape = (*weight.shape, weight.dtype, weight.device, self._in_half_space(layer))
-            alike.setdefault(number if _fills_the_device(weight) else shape, []).append(number)
-        energies: dict[int, Tensor] = {}
-        for numbers in alike.values():
-            weights = [layers[number].weight for number in numbers]
-            matrices = torch.stack(weights) if len(weights) > 1 else weights[0][None]
-            values = stacked_energy(
-                matrices.flatten(0, -3),
-                power=self.power,
-                distance=self.distance,
-                half_space=self._in_half_space(layers[numbers[0]]),
-                eps=self.eps,
-                angle_offset=self.angle_offset,
-                kernel=self.kernel,
-                impl=self._implementation(weights[0]),
-            )
-            # a grouped layer has as many energies as groups; its own is their mean
-            energies.update(zip(numbers, values.view(len(numbers), -1).mean(dim=1).unbind(), strict=True))
-        return [energies[number] for number in range(len(layers))]
+        whole = [layer for layer in layers if not self._is_sampled(layer)]
+        exact = in_stacks(whole, self._stacked, self._in_half_space)
+        # a grouped layer has as many energies as groups; its own is their mean
+        energies = {layer.name: values.mean() for layer, values in zip(whole, exact, strict=True)}
+        return [energies[layer.name] if layer.name in energies else self._estimate(layer) for layer in layers]
 
-    def _implementation(self, weight: Tensor) -> str:
-        """The one asked for; left to choose, the single pass for every matrix that is worth a launch of its own."""
+    def _stacked(self, weight: Tensor, layers: Sequence[NeuronLayer]) -> Tensor:
+        """Energies (B,) of (B, K, D) neurons."""
         kernel = Riesz(self.power) if self.kernel is None else self.kernel
-        single_pass = self.impl == "auto" and _fills_the_device(weight) and not reasons_not(weight, kernel)
-        return "blocked" if single_pass else self.impl
+        # left to choose, the single pass for every matrix that is worth a launch of its own
+        single_pass = self.impl == "auto" and fills_the_device(weight) and not reasons_not(weight, kernel)
+        return stacked_energy(weight, **self._options(layers[0]), impl="blocked" if single_pass else self.impl)
 
+    def _estimate(self, layer: NeuronLayer) -> Tensor:
+        """Energy of the drawn rows with all others."""
+        assert self.state is not None
+        rows = self.state.tensors[layer.name][0].to(layer.weight.device)
+        return minibatch_energy(layer.weight, rows, **self._options(layer), impl=self.impl)
 
-def _fills_the_device(weight: Tensor) -> bool:
-    """Whether the work on one (K, D) matrix outweighs the launches it takes, so that nothing is won by stacking."""
-    num_neurons, dim = weight.shape[-2:]
-    return num_neurons * dim > 2**15 if weight.device.type == "cpu" else num_neurons > 1024
+    def _options(self, layer: NeuronLayer) -> dict[str, Any]:
+        return {
+            "power": self.power,
+            "distance": self.distance,
+            "half_space": self._in_half_space(layer),
+            "eps": self.eps,
+            "angle_offset": self.angle_offset,
+            "kernel": self.kernel,
+        }
+
+    @property
+    def _num_rows(self) -> int:
+        assert self.num_rows is not None
+        return self.num_rows
+
+    def _is_sampled(self, layer: NeuronLayer) -> bool:
+        """Whether a layer has more neurons than are looked at in one step; groups are never sampled."""
+        return self.num_rows is not None and layer.weight.ndim == 2 and layer.weight.shape[0] > self.num_rows
+
+    def _like(self, layer: NeuronLayer) -> Tensor:
+        return layer.weight.new_empty(0, dtype=torch.float32)

@@ -12,10 +12,7 @@ from torch import Tensor
 from hypersphere.checks import nearest
 from hypersphere.regularizers.layers import NeuronLayer
 
-__all__ = ["check_options", "in_stacks", "num_groups"]
-
-# from this many numbers on, the work on a layer outweighs the launches it takes
-_LARGE = 2**15
+__all__ = ["check_options", "fills_the_device", "in_stacks", "num_groups"]
 
 
 def check_options(
@@ -34,6 +31,12 @@ def check_options(
 def num_groups(layer: NeuronLayer) -> int:
     """Groups of a layer whose neurons see different inputs; 1 for most."""
     return layer.weight.shape[0] if layer.weight.ndim == 3 else 1
+
+
+def fills_the_device(weight: Tensor) -> bool:
+    """Whether the work on one (K, D) matrix outweighs the launches it takes, so that nothing is won by stacking."""
+    num_neurons, dim = weight.shape[-2:]
+    return num_neurons * dim > 2**15 if weight.device.type == "cpu" else num_neurons > 1024
 
 
 def in_stacks(
@@ -55,7 +58,7 @@ def in_stacks(
     for number, layer in enumerate(layers):
         weight = layer.weight
         shape = (*weight.shape, weight.dtype, weight.device, alike(layer))
-        together.setdefault(number if weight.numel() > _LARGE else shape, []).append(number)
+        together.setdefault(number if fills_the_device(weight) else shape, []).append(number)
     found: dict[int, Tensor] = {}
     for numbers in together.values():
         chosen = [layers[number] for number in numbers]
