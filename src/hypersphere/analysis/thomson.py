@@ -230,7 +230,7 @@ class _Descent:
         return self._run(points[moves], place, torch.where(moves, 1.0, -1.0).to(points)[:, None])
 
     def _run(
-        self, points: Tensor, place: Tensor | None = None, sign: Tensor | None = None, *, tolerance: float = 1e-15
+        self, points: Tensor, place: Tensor | None = None, sign: Tensor | None = None, *, tolerance: float = 1e-14
     ) -> Tensor:
         """Unit rows at rest: of `points`, or of `sign * points[place]`."""
 
