@@ -12,7 +12,7 @@ from hypersphere.regularizers import find_neurons
 
 
 def shapes(tensors: dict[str, object], **options: bool) -> dict[str, tuple[int, ...]]:
-    return {layer.name: tuple(layer.weight.shape) for layer in neurons_of_tensors(tensors, **options).layers}
+    return {layer.name: tuple(layer.weight.shape) for layer in neurons_of_tensors(tensors, **options)[0].layers}
 
 
 class Mixed(nn.Module):
@@ -36,7 +36,8 @@ class Mixed(nn.Module):
 def test_layers_are_read_as_their_types_say() -> None:
     torch.manual_seed(0)
     model = Mixed()
-    found = neurons_of_tensors(model.state_dict())
+    found, rule = neurons_of_tensors(model.state_dict())
+    assert rule.endswith("needs no rule. Read by axis 1: up.")
     expected = {layer.name: layer.weight for layer in find_neurons(model).layers if layer.name != "gate"}
     assert {layer.name for layer in found.layers} == set(expected)
     for layer in found.layers:
@@ -59,7 +60,7 @@ def test_layers_are_read_as_their_types_say() -> None:
 
 def test_the_older_weight_norm() -> None:
     direction, length = torch.randn(4, 3), torch.rand(4, 1)
-    (layer,) = neurons_of_tensors({"fc.weight_g": length, "fc.weight_v": direction}).layers
+    (layer,) = neurons_of_tensors({"fc.weight_g": length, "fc.weight_v": direction})[0].layers
     assert layer.name == "fc"
     torch.testing.assert_close(layer.weight, nn.functional.normalize(direction, dim=1) * length)
 
@@ -68,12 +69,14 @@ def test_a_bias_tells_where_the_neurons_are() -> None:
     # as the Conv1D of GPT-2: (inputs, outputs); the square one follows the others
     block = {"c_attn.weight": torch.randn(8, 24), "c_attn.bias": torch.zeros(24)}
     square = {"c_proj.weight": torch.randn(8, 8), "c_proj.bias": torch.zeros(8)}
-    found = {layer.name: layer.weight for layer in neurons_of_tensors(block | square).layers}
+    layers, rule = neurons_of_tensors(block | square)
+    found = {layer.name: layer.weight for layer in layers.layers}
+    assert rule.endswith(" Read by axis 1: c_attn, c_proj.")
     assert torch.equal(found["c_attn"], block["c_attn.weight"].T)
     assert torch.equal(found["c_proj"], square["c_proj.weight"].T)
     # among layers as torch.nn has them it is left as it is
     plain = {"fc.weight": torch.randn(24, 8), "fc.bias": torch.zeros(24)}
-    assert torch.equal(neurons_of_tensors(plain | square).layers[1].weight, square["c_proj.weight"])
+    assert torch.equal(neurons_of_tensors(plain | square)[0].layers[1].weight, square["c_proj.weight"])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_a_bias_tells_where_the_neurons_are() -> None:
     ],
 )
 def test_what_is_left_out_is_told(name: str, tensor: object, reason: str) -> None:
-    found = neurons_of_tensors({name: tensor})
+    found, _ = neurons_of_tensors({name: tensor})
     assert found.layers == []
     assert list(found.skipped.values()) == [reason]
 

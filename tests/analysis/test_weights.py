@@ -57,6 +57,12 @@ def test_safetensors(tmp_path: Path) -> None:
         }
 
 
+def test_layers_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = [f"layers.{number}.weight" for number in (0, 1, 2, 10, 11)]
+    safetensors.torch.save_file({name: torch.ones(2) for name in names}, tmp_path / "model.safetensors")
+    assert list(load_weights(tmp_path)) == names
+
+
 def test_a_model_in_several_files(tmp_path: Path) -> None:
     parts = {"a.safetensors": {"one": torch.ones(2)}, "b.safetensors": {"two": torch.zeros(3)}}
     index = tmp_path / "model.safetensors.index.json"

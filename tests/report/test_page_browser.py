@@ -9,9 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from hypersphere import thomson
-from hypersphere.report import write_comparison, write_points, write_report
+from hypersphere.report import subject, write_comparison, write_diagnosis, write_points, write_report
 from run_folders import write_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -92,3 +93,12 @@ def test_points(tmp_path: Path, dim: int, half_space: bool) -> None:
     written = write_points(thomson(8, dim, half_space=half_space, starts=1), tmp_path / "points")
     assert written.picture is not None
     check(*visit(written.picture, tmp_path))
+
+
+def test_a_diagnosis(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    models = [torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.Flatten(), torch.nn.Linear(16, 12)) for _ in "ab"]
+    models[0][0].weight.data[3] = models[0][0].weight.data[4]
+    named = [subject(name, model) for name, model in zip(("plain", "<b>"), models, strict=True)]
+    check(*visit(write_diagnosis(named[:1], tmp_path / "one.html"), tmp_path))
+    check(*visit(write_diagnosis(named, tmp_path / "two.html"), tmp_path))

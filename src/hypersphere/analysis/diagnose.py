@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hypersphere.analysis.pairs import NeuronPair, PairMeasure, measure_pairs
 from hypersphere.analysis.rank import effective_rank
 from hypersphere.analysis.references import energy_floor, position, random_smallest_angle
-from hypersphere.analysis.state_dicts import AXIS_RULE, neurons_of_tensors
+from hypersphere.analysis.state_dicts import neurons_of_tensors
 from hypersphere.checks import check_choice, check_count, check_range
 from hypersphere.formulas.directions import unit_rows, working_dtype
 from hypersphere.formulas.energies import DISTANCES, PairPotential, Riesz
@@ -190,10 +190,9 @@ def diagnose(
     check_count("diagnose", "max_pairs", max_pairs)
     potential = PairPotential(Riesz(power), distance)
     if isinstance(model, nn.Module):
-        found = find_neurons(model, embeddings=embeddings)
-        rule = None
+        found, rule = find_neurons(model, embeddings=embeddings), None
     elif isinstance(model, Mapping):
-        found, rule = neurons_of_tensors(model, embeddings=embeddings), AXIS_RULE
+        found, rule = neurons_of_tensors(model, embeddings=embeddings)
     else:
         raise TypeError(f"diagnose: expected a torch.nn.Module or a state dict, got a {type(model).__name__}.")
     rows, skipped, kept = [], dict(found.skipped), {}

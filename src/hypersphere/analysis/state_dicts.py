@@ -32,7 +32,7 @@ _LEFT_ENDS = (
 )
 
 
-def neurons_of_tensors(tensors: Mapping[str, Any], *, embeddings: bool = False) -> NeuronLayers:
+def neurons_of_tensors(tensors: Mapping[str, Any], *, embeddings: bool = False) -> tuple[NeuronLayers, str]:
     """The neurons of every weight of a state dict by the rule `AXIS_RULE`.
 
     Args:
@@ -41,20 +41,21 @@ def neurons_of_tensors(tensors: Mapping[str, Any], *, embeddings: bool = False) 
         embeddings: whether embedding tables count; they are told by their names.
 
     Returns:
-        Layers by name, without the ending `.weight`, and what was left out and why. None counts as the output layer.
+        Layers by name, without the ending `.weight`, and what was left out and why; none counts as the output layer.
+        And the rule in words, with the layers that were read by axis 1.
 
     Raises:
         TypeError: if a name is no string.
 
     Example:
-        >>> found = neurons_of_tensors({"fc.weight": torch.ones(4, 3), "fc.bias": torch.ones(4)})
+        >>> found, rule = neurons_of_tensors({"fc.weight": torch.ones(4, 3), "fc.bias": torch.ones(4)})
         >>> [(layer.name, tuple(layer.weight.shape)) for layer in found.layers], found.skipped
         ([('fc', (4, 3))], {'fc.bias': 'is a bias'})
     """
     foreign = next((name for name in tensors if not isinstance(name, str)), None)
     if foreign is not None:
         raise TypeError(f"diagnose: expected a state dict, whose names are strings, got the key {foreign!r}.")
-    found = NeuronLayers()
+    found, turned = NeuronLayers(), []
     # square matrices, whose bias fits both axes, follow the others
     transposed = _is_transposed(tensors)
     for name, tensor in tensors.items():
@@ -64,15 +65,20 @@ def neurons_of_tensors(tensors: Mapping[str, Any], *, embeddings: bool = False) 
             continue
         weight = _whole(name, tensor, tensors)
         for layer, part in _parts(name, weight):
-            rows = part.transpose(0, 1) if _counts_axis_1(name, part, tensors, transposed) else part
-            rows = rows.flatten(1)
+            by_axis_1 = _counts_axis_1(name, part, tensors, transposed)
+            rows = (part.transpose(0, 1) if by_axis_1 else part).flatten(1)
+            turned += [layer] if by_axis_1 else []
             if rows.shape[1] < 2:
                 found.skipped[layer] = "its neurons are single numbers, which have no direction"
             elif rows.shape[0] < 2:
                 found.skipped[layer] = "has one neuron, and so no pair"
             else:
                 found.layers.append(NeuronLayer(layer, rows, False))
-    return found
+    return found, AXIS_RULE + (f" Read by axis 1: {_listed(turned)}." if turned else "")
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _left_out(name: str, tensor: Any, tensors: Mapping[str, Any], embeddings: bool) -> str | None:

@@ -83,9 +83,16 @@ def _read_index(path: Path) -> dict[str, Tensor]:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return _unwrapped(safetensors.torch.load_file(path))
+        found = safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
         raise ValueError(f"load_weights: {path} is damaged or no safetensors file: {error}.") from None
+    # the file keeps them in the order of the alphabet, where layer 10 comes before layer 2
+    return _unwrapped({name: found[name] for name in sorted(found, key=_in_order)})
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers inside of names as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _read_checkpoint(path: Path) -> Any:

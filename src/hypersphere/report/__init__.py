@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pages that show what a run learnt, one run in depth or several side by side; diagnoses; points at minimum."""
+"""Pages that show what a run learnt, what the layers of any model do, and points at minimum energy."""
 
 from hypersphere.report.comparison import write_comparison
 from hypersphere.report.diagnosis import write_diagnosis

@@ -65,17 +65,17 @@ def subject(name: str, model: nn.Module | Mapping[str, Tensor], **options: Any) 
 
 
 def _filters(found: Diagnosis, model: nn.Module | Mapping[str, Tensor]) -> tuple[str, np.ndarray] | None:
-    """The first layer as images."""
-    if not found.rows:
-        return None
-    name = found.rows[0].name
+    """The first convolution as images, where it sees some."""
     if isinstance(model, nn.Module):
-        weight = getattr(dict(model.named_modules()).get(name), "weight", None)
+        weights = {f"{name}.weight": getattr(module, "weight", None) for name, module in model.named_modules()}
     else:
-        weight = model.get(f"{name}.weight")
-    if not isinstance(weight, Tensor) or weight.ndim != 4 or weight.shape[1] not in (1, 3):
-        return None
-    return (name, weight.detach().float().cpu().numpy()) if weight.shape[2] * weight.shape[3] > 1 else None
+        weights = dict(model)
+    for row in found.rows:
+        weight = weights.get(f"{row.name}.weight")
+        if isinstance(weight, Tensor) and weight.ndim == 4:
+            seen = row.num_groups == 1 and weight.shape[1] in (1, 3) and weight.shape[2] * weight.shape[3] > 1
+            return (row.name, weight.detach().float().cpu().numpy()) if seen else None
+    return None
 
 
 def write_json(subjects: Sequence[Subject], out: Path) -> Path:
