@@ -30,7 +30,7 @@ left.plot(DIMS, [expected_energy(dim, power=2.0) for dim in DIMS], color=GREY, l
 left.errorbar(DIMS, means, yerr=spreads, fmt="o", color=BLUE, markersize=5, label="100 random projections, ± 1 s.d.")
 left.plot(DIMS, worse, "^", color=ORANGE, label="after 10 steps of an adversary (p = 6, 10: above 2)")
 left.axhline(63 / 128, color=GREEN, linestyle="--", linewidth=1, label="simplex, the lowest of 64 neurons")
-left.set(xscale="log", xlabel="dimension p after projection", ylabel="mean pair energy (power 2)", ylim=(0.48, 0.72))
+left.set(xscale="log", xlabel="dimension p after projection", ylabel="mean pair energy (power 2)", ylim=(0.48, 0.78))
 left.set_title("64 orthonormal neurons of 576 dimensions", fontsize=10)
 
 leaf = random.clone().requires_grad_()
