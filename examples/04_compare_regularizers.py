@@ -56,6 +56,5 @@ for name, regularizer in regularizers.items():
     ((pixels, labels),) = test.batches(len(test))
     accuracy = (model(pixels / 128 - 1).argmax(dim=1) == labels).float().mean().item()
     nearest = -math.degrees(hs.functional.separation(model[1].weight, distance="angular").item())
-    print(
-        f"{name:28}{accuracy:>10.3f}{sum(energy.terms(model).values()).item() / 3:>10.4f}{nearest:>9.1f}°{seconds:>10.1f}"
-    )
+    mean = sum(energy.terms(model).values()).item() / 3
+    print(f"{name:28}{accuracy:>10.3f}{mean:>10.4f}{nearest:>9.1f}°{seconds:>10.1f}")
