@@ -50,8 +50,7 @@ def fit(regularizer: nn.Module | None) -> nn.Module:
 
 print(f"{'regulariser':28}{'accuracy':>10}{'energy':>10}{'nearest':>10}{'seconds':>10}")
 for name, regularizer in regularizers.items():
-    start = time.perf_counter()
-    model = fit(regularizer)
+    start, model = time.perf_counter(), fit(regularizer)
     seconds = time.perf_counter() - start
     ((pixels, labels),) = test.batches(len(test))
     accuracy = (model(pixels / 128 - 1).argmax(dim=1) == labels).float().mean().item()
