@@ -7,21 +7,28 @@ import itertools
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from hypersphere.regularizers.base import LayerRegularizer
+__all__ = ["Advances", "enroll", "state_after_step"]
 
-__all__ = ["enroll", "state_after_step"]
+
+class Advances(Protocol):
+    """Anything whose state moves on by one step, given the layers of a model in parts."""
+
+    def advance_from_compiled(
+        self, names: Sequence[str], wanted: Sequence[str], weights: Sequence[Tensor], outputs: Sequence[bool]
+    ) -> list[Tensor]:
+        """Make one step; copies of the state's tensors for the `wanted` layers."""
+
 
 _NUMBERS = itertools.count()
-_ENROLLED: weakref.WeakValueDictionary[int, LayerRegularizer] = weakref.WeakValueDictionary()
+_ENROLLED: weakref.WeakValueDictionary[int, Advances] = weakref.WeakValueDictionary()
 
 
-def enroll(regularizer: LayerRegularizer) -> int:
+def enroll(regularizer: Advances) -> int:
     """A number by which the operator finds a regulariser, since only tensors and numbers pass through its schema."""
     number = next(_NUMBERS)
     _ENROLLED[number] = regularizer
