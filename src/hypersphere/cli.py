@@ -242,6 +242,8 @@ def _thomson(arguments: Arguments) -> int:
 
 
 def _diagnose(arguments: Arguments) -> int:
+    # before torch is loaded: threads that spin while they wait make this ten times slower where cores are shared
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from hypersphere.report.diagnosis import write_diagnosis
     from hypersphere.report.subjects import diagnose_paths, write_json
     from hypersphere.report.terminal import print_diagnosis

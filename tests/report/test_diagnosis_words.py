@@ -74,7 +74,11 @@ def test_twins_are_counted_and_named() -> None:
 
 
 def test_layers_that_chance_does_not_make() -> None:
-    assert "Layer `0` is spread least evenly for its size: +" in words("lean")
+    lean = words("lean")
+    assert "Layer `0` is spread least evenly for its size: +" in lean
+    # all share a vector of length 0.8 sqrt(D): cosines near 0.64 / 1.64
+    middle = float(lean.split("half of its pairs are closer than ")[1].split("°")[0])
+    assert middle == pytest.approx(math.degrees(math.acos(0.64 / 1.64)), abs=2.5)
     assert "Layer `0` is spread most evenly for its size: −" in words("even")
     assert "of 30 directions that they could span (effective rank)." in words("flat")
 

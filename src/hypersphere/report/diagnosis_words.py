@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from hypersphere.analysis import Diagnosis, LayerDiagnosis
 from hypersphere.report.subjects import Subject
 
@@ -173,9 +175,19 @@ def _evenness(rows: list[LayerDiagnosis]) -> list[str]:
         if row in (uneven if most == "least" else even):
             sentences.append(
                 f"Layer `{row.name}` is spread {most} evenly for its size: {signed(row.num_deviations)} standard "
-                f"deviations from the random energy, at {percent(row.position)} of the way there from the lowest one."
+                f"deviations from the random energy, at {percent(row.position)} of the way there from the lowest "
+                f"one{_lean(row)}."
             )
     return sentences
+
+
+def _lean(row: LayerDiagnosis) -> str:
+    """Where half of the pairs lie, when that is not at the right angle that chance has."""
+    total = row.angle_counts.sum()
+    if not total:
+        return ""
+    middle = float(np.interp(0.5, np.cumsum(row.angle_counts) / total, np.arange(1, len(row.angle_counts) + 1) / 2))
+    return f"; half of its pairs are closer than {middle:.1f}° (by chance 90°)" if middle < 89.5 else ""
 
 
 def _rank(rows: list[LayerDiagnosis]) -> list[str]:
