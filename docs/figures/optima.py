@@ -57,7 +57,8 @@ for place, (title, colour, points, lines) in enumerate(sets, start=1):
     axes.set_title(
         f"{title}\nenergy {full:.3f}, half space {half:.3f}\nsmallest angle {nearest:.0f}°, of lines {between:.0f}°",
         fontsize=9,
+        y=0.95,
     )
-    axes.set_box_aspect((1, 1, 1), zoom=1.3)
+    axes.set_box_aspect((1, 1, 1), zoom=1.2)
     axes.view_init(20, 40)
     axes.set_axis_off()
