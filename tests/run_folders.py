@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def write_run(
     steps: int = 120,
     evaluated: bool = True,
     regularized: bool = True,
+    others: Sequence[str] = (),
     seed: int = 0,
     settings: dict[str, Any] | None = None,
     spec: dict[str, Any] | None = None,
@@ -79,6 +81,7 @@ def write_run(
         steps: of training; a line every second one, an evaluation every tenth.
         evaluated: whether the finished model was evaluated.
         regularized: whether the loss holds an energy.
+        others: names of regularisers that the loss holds besides, each on every layer.
         seed: of all that is random.
         settings: parts of the config that differ.
         spec: of the model; one that fits classes and dim when None.
@@ -91,7 +94,8 @@ def write_run(
     save_classifier(folder, classifier, spec)
     vectors = classifier.head.weight.detach().numpy()
     _write_config(folder, spec, regularized, settings or {}, seed)
-    _write_metrics(folder, _matrices(classifier), steps, regularized, seed)
+    terms = [*(["energy"] if regularized else []), *others]
+    _write_metrics(folder, _matrices(classifier), steps, terms, seed)
     if evaluated:
         (folder / "evaluation").mkdir()
         arrays = classification_arrays(vectors, num_samples=num_samples, spread=spread, seed=seed)
@@ -146,7 +150,9 @@ def _write_config(folder: Path, spec: dict[str, Any], regularized: bool, setting
     (folder / "environment.json").write_text(json.dumps(environment))
 
 
-def _write_metrics(folder: Path, matrices: dict[str, torch.Tensor], steps: int, regularized: bool, seed: int) -> None:
+def _write_metrics(
+    folder: Path, matrices: dict[str, torch.Tensor], steps: int, added: Sequence[str], seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     measured = _measure(matrices)
@@ -170,11 +176,12 @@ def _write_metrics(folder: Path, matrices: dict[str, torch.Tensor], steps: int, 
             )
         if step:
             objective = 2.3 * math.exp(-4 * part) + 0.1 * rng.random()
-            energies = dict.fromkeys(matrices, 1.0 - 0.1 * part) if regularized else {}
-            terms = {"objective": objective} | ({"energy": 0.8 - 0.1 * part} if regularized else {})
+            by_layer = {"energy": {}} | {name: dict.fromkeys(matrices, 1.0 - 0.1 * part) for name in added}
+            terms = {"objective": objective} | dict.fromkeys(added, 0.8 - 0.1 * part)
             rows.append(
                 {"kind": "train", "step": step, "epoch": 12 * part, "loss": sum(terms.values()), "terms": terms}
-                | {"energy": energies, "accuracy": 1 - 0.9 * math.exp(-6 * part), "rate": 0.1 * (1 - part)}
+                | by_layer
+                | {"accuracy": 1 - 0.9 * math.exp(-6 * part), "rate": 0.1 * (1 - part)}
                 | {"images_per_second": 4000 + 100 * rng.random(), "seconds": 30 * part}
             )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -4,25 +4,31 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from figures import leaves, sentences, titles
+from figures import leaves, names, sentences, titles
+from hypersphere.analysis.references import Floor
 from hypersphere.report.chapters import (
     evenness_blocks,
     learning_blocks,
+    minimised_blocks,
     mistake_blocks,
     neuron_blocks,
     setting_blocks,
     sphere_blocks,
+    total_caption,
 )
+from hypersphere.report.layers import add_up
 from hypersphere.report.neurons import Filters, Neurons, Weights, closest_pairs
 from hypersphere.report.page import Block, Choice, Details, Figure, Grid, Pictures, Table
 from hypersphere.report.run import Classification, Run
 from hypersphere.report.separation import measure_separation
 from hypersphere.report.story import Story
+from hypersphere.report.theme import EVALUATION, TRAIN
 from run_folders import classification_arrays
 
 
@@ -120,10 +126,72 @@ def test_no_mistakes() -> None:
 def test_evenness(story: Story) -> None:
     blocks = evenness_blocks(story.layers)
     names = [layer.name for layer in story.layers]
-    assert titles(blocks) == ["Where every layer began and ended", *names, *names]
+    assert titles(blocks) == ["Where every layer began and ended", "Energy of all layers together", *names, *names]
+    assert (
+        blocks[2].caption == "Energy of each layer at every evaluation. Orange: energy in the loss; blue: only watched."
+    )
     assert "*" not in leaves(blocks)[0].caption
     crowded = dataclasses.replace(story.layers[0], floor=dataclasses.replace(story.layers[0].floor, is_reached=False))
     assert "a lower bound stands in" in leaves(evenness_blocks([crowded]))[0].caption
+
+
+def test_layers_that_are_only_watched(story: Story) -> None:
+    layers = [dataclasses.replace(layer, pushed_by=()) for layer in story.layers]
+    _, total, energies, _ = evenness_blocks(layers)
+    assert isinstance(total, Figure)
+    assert total.spec["data"][0]["line"]["color"] == TRAIN
+    assert energies.caption == "Energy of each layer at every evaluation. They are only watched."
+
+
+def test_the_total_says_what_it_adds_up_and_what_is_missing(story: Story) -> None:
+    first, second, third, *rest = story.layers
+    total = add_up(story.layers)
+    assert total is not None
+    assert total_caption(total, story.layers) == (
+        "The energies of 6 layers at every evaluation, added up without weights."
+    )
+    crowded = dataclasses.replace(second, floor=Floor(-1.0, False))
+    bare = dataclasses.replace(third, name="bare", energy=first.energy[:0], energy_steps=first.energy_steps[:0])
+    layers = [dataclasses.replace(first, expected=math.inf), crowded, bare, *rest]
+    total = add_up(layers)
+    assert total is not None
+    assert total_caption(total, layers) == (
+        "The energies of 5 layers at every evaluation, added up without weights. Left out: `bare`. There is no line of "
+        f"random directions: their energy is infinite or unknown in `{first.name}`. The minimum is unknown in "
+        f"`{second.name}`, where a lower bound stands in."
+    )
+    layers = [first, dataclasses.replace(second, floor=None)]
+    total = add_up(layers)
+    assert total is not None
+    assert total_caption(total, layers).endswith(
+        f" There is no line below: nothing is known about the minimum in `{second.name}`."
+    )
+
+
+def test_what_was_minimised(story: Story) -> None:
+    # the loss holds 1 / distance, evaluations measure its logarithm
+    (grid,) = minimised_blocks([("", story.terms, TRAIN)])
+    assert isinstance(grid, Grid)
+    assert titles([grid]) == [layer.name for layer in story.layers]
+    assert grid.caption == "Energy (power 1, euclidean distance, full space), before its weight."
+    assert leaves([grid])[-1].caption == "10 neurons in 3 dimensions"
+
+
+def test_what_was_minimised_is_not_repeated_where_evaluations_measure_it(story: Story) -> None:
+    assert minimised_blocks([("", [dataclasses.replace(one, is_monitored=True) for one in story.terms], TRAIN)]) == []
+    assert minimised_blocks([("", [], TRAIN)]) == []
+
+
+def test_each_quantity_has_figures_of_its_own(story: Story) -> None:
+    others = [
+        dataclasses.replace(one, words="covering", quantity="covering in full space", size="")
+        for one in story.terms[:2]
+    ]
+    first, second = minimised_blocks([("a", story.terms, TRAIN), ("<b>", [*others, *story.terms[:1]], EVALUATION)])
+    assert len(leaves([first])[0].spec["data"]) == 2
+    assert first.caption == "Energy (power 1, euclidean distance, full space) in `a`, `<b>`, before its weight."
+    assert [names(figure.spec) for figure in leaves([second])] == [["&lt;b&gt;"], ["&lt;b&gt;"]]
+    assert second.caption == "Covering in full space in `<b>`, before its weight."
 
 
 def test_layers_without_references(story: Story) -> None:

@@ -33,11 +33,16 @@ def section(page: Page, name: str) -> list[Block]:
 def test_two_runs_side_by_side(story: Story, other: Story) -> None:
     page = comparison_page([story, other])
     assert page.title == "2 runs compared"
-    first, layers, second = page.reading
+    first, total, layers, second = page.reading
     assert re.fullmatch(
         r"The runs differ most in layer `[\w.]+`: `[^`]+` ended at \d+% of the way from the most even arrangement to "
         r"random directions, `[^`]+` at \d+%\.",
         layers,
+    )
+    assert re.fullmatch(
+        r"Added up over 6 layers, the energy of `digits` ended at 3\d% of the way from the most even arrangement to "
+        r"random directions, that of `plain <b>` at \d+%\.",
+        total,
     )
     assert "points apart. One run each tells nothing of the spread between seeds." in first
     assert second == "The runs were evaluated after different numbers of steps."
@@ -63,13 +68,106 @@ def test_curves_are_laid_over_each_other(story: Story, other: Story) -> None:
     assert names(accuracy.spec) == ["digits", "plain &lt;b&gt;"]
     assert isinstance(energy, Figure)
     assert names(energy.spec) == ["digits"]
+    assert energy.caption == "In the loss of `digits`."
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """A run with projected energy, uniformity and orthogonality."""
+    settings = {
+        "compression": {
+            "projection": "random",
+            "dim": 16,
+            "num_projections": 20,
+            "inner_steps": None,
+            "ascent": "same",
+        },
+        "uniformity": {"kind": "covering", "half_space": False, "hidden_weight": 0.01, "output_weight": 0.1},
+        "orthogonality": {"kind": "none", "normalized": False},
+    }
+    folder = tmp_path_factory.mktemp("runs") / "three"
+    run = write_run(folder, num_samples=50, others=("uniformity", "orthogonality"), settings=settings)
+    return read_story(run)
+
+
+def test_every_term_of_the_loss_has_a_figure(story: Story, three: Story) -> None:
+    figures = {block.title: block for block in leaves(section(comparison_page([story, three]), "learning"))}
+    energy, uniformity, orthogonality = (
+        figures[f"Weighted {name} in the loss"] for name in ("energy", "uniformity", "orthogonality")
+    )
+    assert isinstance(energy, Figure)
+    assert names(energy.spec) == ["digits", "three"]
+    assert energy.caption == "In the loss of `digits`; `three`: projected energy."
+    assert isinstance(uniformity, Figure)
+    assert names(uniformity.spec) == ["three"]
+    assert uniformity.caption == "In the loss of `three`: covering."
+    assert isinstance(orthogonality, Figure)
+    assert orthogonality.caption == "In the loss of `three`: orthogonality penalty."
+
+
+def test_the_total_energy_with_and_without_regularisers(story: Story, other: Story, three: Story) -> None:
+    blocks = leaves(section(comparison_page([story, other, three]), "evenness"))
+    (total,) = [block for block in blocks if isinstance(block, Figure) and block.title.startswith("Energy of all")]
+    assert names(total.spec) == ["digits", "plain &lt;b&gt;", "three"]
+    assert [trace["line"].get("dash") for trace in total.spec["data"]] == [None, "dot", None]
+    assert [trace["line"]["color"] for trace in total.spec["data"]] == ["#0072B2", "#D55E00", "#009E73"]
+    for trace, one in zip(total.spec["data"], (story, other, three), strict=True):
+        assert trace["y"].tolist() == pytest.approx(sum(layer.energy for layer in one.layers).tolist())
+    assert [shape["label"]["text"] for shape in total.spec["layout"]["shapes"]] == ["random directions", "known minima"]
+    assert total.caption == (
+        "The energies of 6 layers at every evaluation, added up without weights. Regularisers in the loss: energy in "
+        "that of `digits`; energy, covering, orthogonality penalty and projected energy in that of `three`. Without a "
+        "regulariser (dotted): `plain <b>`."
+    )
+
+
+def test_only_layers_that_all_runs_have_are_added_up(story: Story, other: Story) -> None:
+    first, second, *rest = other.layers
+    changed = dataclasses.replace(other, layers=[dataclasses.replace(second, num_neurons=99), *rest])
+    blocks = leaves(section(comparison_page([story, changed]), "evenness"))
+    (total,) = [block for block in blocks if isinstance(block, Figure) and block.title.startswith("Energy of all")]
+    assert total.caption.startswith(
+        "The energies of 4 layers at every evaluation, added up without weights. Left out: "
+        f"`{first.name}`, `{second.name}`. "
+    )
+    nothing = dataclasses.replace(other, layers=[dataclasses.replace(first, num_neurons=99)])
+    page = comparison_page([story, nothing])
+    assert "Energy of all layers together" not in titles(section(page, "evenness"))
+    assert not any(sentence.startswith("Added up") for sentence in page.reading)
+
+
+def test_what_was_minimised(story: Story, other: Story, three: Story) -> None:
+    page = comparison_page([story, other, three])
+    captions = [block.caption for block in section(page, "minimised")]
+    assert captions == [
+        "Energy (power 1, euclidean distance, full space) in `digits`, `three`, before its weight.",
+        "Projected energy (power 1, euclidean distance, full space; random projections to 16 dimensions) in `three`, "
+        "before its weight.",
+        "Covering in full space in `three`, before its weight.",
+        "Orthogonality penalty in `three`, before its weight.",
+    ]
+    assert "minimised" not in [one.name for one in comparison_page([other, other]).sections]
+
+
+def test_settings_of_parts_that_a_run_does_not_have(story: Story, three: Story) -> None:
+    _, settings = leaves(section(comparison_page([story, three]), "numbers"))
+    assert isinstance(settings, Table)
+    assert settings.rows == [
+        ["`compression.projection`", "none", "random"],
+        ["`compression.dim`", "–", "16"],
+        ["`compression.num_projections`", "–", "20"],
+        ["`uniformity.kind`", "none", "covering"],
+        ["`uniformity.half_space`", "–", "false"],
+        ["`uniformity.hidden_weight`", "–", "0.01"],
+        ["`uniformity.output_weight`", "–", "0.1"],
+    ]
 
 
 def test_layers_and_maps_of_both(story: Story, other: Story) -> None:
     page = comparison_page([story, other])
     layers = [layer.name for layer in story.layers]
     assert titles(section(page, "evenness")) == [
-        "Where every layer began and ended", "Layers side by side", *layers, *layers
+        "Where every layer began and ended", "Energy of all layers together", "Layers side by side", *layers, *layers
     ]  # fmt: skip
     (choice,) = section(page, "neurons")
     assert isinstance(choice, Choice)
@@ -91,7 +189,7 @@ def test_the_layer_that_differs_most(story: Story) -> None:
     first, *rest = story.layers
     moved = dataclasses.replace(first, energy=first.energy + 0.5)
     other = dataclasses.replace(story, layers=[moved, *rest])
-    sentence = comparison_page([story, other]).reading[1]
+    sentence = comparison_page([story, other]).reading[2]
     assert sentence.startswith(f"The runs differ most in layer `{first.name}`: `digits (1)` ended at ")
     assert sentence.endswith(f"`digits (2)` at {moved.positions[-1]:.0%}.")
 

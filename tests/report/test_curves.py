@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from figures import checked, names
-from hypersphere.report.curves import curve_figure, learning_curves, smooth, term_names
+from hypersphere.report.curves import curve_figure, learning_curves, smooth
 from hypersphere.report.run import Run
 
 STEPS = np.arange(100)
@@ -23,6 +23,16 @@ def test_curves_of_a_run(run: Run) -> None:
     assert names(figures["loss"]) == ["training objective", "test loss"]
     assert names(figures["terms"]) == ["energy"]
     assert figures["loss"]["data"][-1]["y"].tolist() == [row["loss"] for row in run.evaluations]
+
+
+def test_every_term_has_a_curve_in_words() -> None:
+    terms = {"objective": 2.0, "energy": 0.5, "uniformity": 0.2, "orthogonality": 0.1}
+    config = {"compression": {"projection": "group"}, "uniformity": {"kind": "gram"}, "orthogonality": "?"}
+    run = Run(Path("run"), config=config, train=[{"step": step, "terms": terms} for step in (1, 2)])
+    figure = checked(learning_curves(run)["terms"])
+    assert names(figure) == ["projected energy", "Gram determinant", "orthogonality penalty"]
+    assert [trace["y"].tolist() for trace in figure["data"]] == [[0.5, 0.5], [0.2, 0.2], [0.1, 0.1]]
+    assert figure["layout"]["showlegend"]
 
 
 def test_every_split_has_a_curve() -> None:
@@ -39,7 +49,6 @@ def test_without_an_objective_the_loss_stands_in() -> None:
 
 def test_nothing_recorded() -> None:
     assert learning_curves(Run(Path("run"))) == {}
-    assert term_names(Run(Path("run"), train=[{"step": 1}, {"step": 2, "terms": None}])) == []
 
 
 def test_many_noisy_values_get_a_smooth_line() -> None:

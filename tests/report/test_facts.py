@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hypersphere.report.facts import duration, final_numbers, flat, headline, identity, shown, split_name
+from hypersphere.config import CompressionConfig, OrthogonalityConfig, UniformityConfig
+from hypersphere.report.facts import duration, final_numbers, flat, headline, identity, in_force, shown, split_name
 from hypersphere.report.run import Classification, Run
 
 
@@ -34,6 +36,39 @@ def test_shown(value: Any, text: str) -> None:
 
 def test_flat_keeps_order_and_empty_parts() -> None:
     assert flat({"a": {"b": {"c": 1}, "d": []}, "e": {}}) == {"a.b.c": 1, "a.d": [], "e": {}}
+
+
+def test_settings_in_force() -> None:
+    config = {
+        "compression": {"projection": "none", "dim": 30},
+        "uniformity": {"kind": "covering", "eps": 0.0},
+        "orthogonality": {"kind": "none", "normalized": False},
+        "optimizer": {"name": "sgd"},
+    }
+    assert in_force(config) == {
+        "compression.projection": "none",
+        "uniformity.kind": "covering",
+        "uniformity.eps": 0.0,
+        "orthogonality.kind": "none",
+        "optimizer.name": "sgd",
+    }
+    assert in_force({"compression": "?", "uniformity": {}}) == {"compression": "?", "uniformity": {}}
+
+
+@pytest.mark.parametrize(
+    ("projection", "read"),
+    [
+        ("random", ["dim", "num_projections", "redraw_every", "project_first", "precision"]),
+        ("group", ["dim", "num_projections", "redraw_every", "project_first"]),
+        ("angle_preserving",
+         ["dim", "redraw_every", "inner_steps", "inner_rate", "normalized", "objective", "unrolled", "project_first"]),
+        ("adversarial",
+         ["dim", "redraw_every", "inner_steps", "inner_rate", "normalized", "ascent", "unrolled", "project_first"]),
+    ],
+)  # fmt: skip
+def test_what_a_projection_reads(projection: str, read: list[str]) -> None:
+    found = in_force({"compression": asdict(CompressionConfig(projection=projection))})
+    assert list(found) == ["compression.projection", *(f"compression.{name}" for name in read)]
 
 
 def test_final_numbers_of_a_finished_run(run: Run) -> None:
@@ -80,6 +115,61 @@ def test_identity(run: Run) -> None:
     assert facts["optimizer"] == "sgd (rate 0.1, momentum 0.9)"
     assert facts["versions"] == "hypersphere 0.1.0, python 3.11.2, torch 2.13.0"
     assert facts["seed"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"projection": "random", "dim": 40, "project_first": False},
+         "energy of 20 random projections to 40 dimensions, drawn every step; the first layer as it is"),
+        ({"projection": "random", "num_projections": 3, "redraw_every": 5, "precision": "bfloat16"},
+         "energy of 3 random projections to 30 dimensions, drawn every 5 steps; products in bfloat16"),
+        ({"projection": "group", "dim": 8},
+         "energy of at most 20 groups of 8 coordinates, drawn every step"),
+        ({"projection": "angle_preserving"},
+         "energy of a projection to 30 dimensions that learns to keep cosines (steps for each training step: 1, each "
+         "0.1 times the gradient)"),
+        ({"projection": "angle_preserving", "objective": "angle", "inner_steps": 3, "redraw_every": 1},
+         "energy of a projection to 30 dimensions that learns to keep angles (steps for each training step: 3, each "
+         "0.1 times the gradient); begun again every step"),
+        ({"projection": "adversarial", "ascent": "full_space", "normalized": True, "unrolled": True},
+         "energy of a projection to 30 dimensions that learns to raise the energy in full space (steps for each "
+         "training step: 10, each 0.1 of its size, one more differentiated through)"),
+        ({"projection": "adversarial", "redraw_every": 100},
+         "energy of a projection to 30 dimensions that learns to raise it (steps for each training step: 10, each 0.1 "
+         "times the gradient); begun again every 100 steps"),
+    ],
+)  # fmt: skip
+def test_identity_says_the_projection(settings: dict[str, Any], text: str) -> None:
+    config = {"compression": asdict(CompressionConfig(**settings))}
+    assert dict(identity(Run(Path("run"), config=config))) == {"projection": text}
+
+
+def test_identity_says_uniformity_and_orthogonality() -> None:
+    config = {
+        "uniformity": asdict(UniformityConfig(kind="separation", half_space=True, hidden_weight=0.2)),
+        "orthogonality": asdict(OrthogonalityConfig(kind="restricted_isometry", normalized=True)),
+    }
+    assert dict(identity(Run(Path("run"), config=config))) == {
+        "uniformity": ("separation, half space in hidden layers; weight 0.2 on hidden layers, 1 on the output layer"),
+        "orthogonality": (
+            "restricted isometry, neurons at length 1; weight 0.0001 on hidden layers, 0 on the output layer"
+        ),
+    }
+    plain = {"uniformity": {"kind": "gram"}, "orthogonality": {"kind": "orthonormal", "hidden_weight": 1.0}}
+    facts = dict(identity(Run(Path("run"), config=plain)))
+    assert facts["uniformity"].startswith("gram, full space; weight ")
+    assert facts["orthogonality"].startswith("orthonormal; weight 1 on hidden layers")
+
+
+def test_identity_leaves_out_what_is_off() -> None:
+    config = {
+        "compression": asdict(CompressionConfig()),
+        "uniformity": asdict(UniformityConfig()),
+        "orthogonality": asdict(OrthogonalityConfig()),
+    }
+    assert identity(Run(Path("run"), config=config)) == []
+    assert identity(Run(Path("run"), config={"compression": 3, "uniformity": [], "orthogonality": "x"})) == []
 
 
 def test_identity_names_the_images_that_both_splits_share() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypersphere.report.layers import energy_name, read_histories
+from hypersphere.analysis.references import Floor
+from hypersphere.report.layers import add_up, energy_name, read_histories
 from hypersphere.report.run import Run
 
 
@@ -39,6 +40,58 @@ def test_positions() -> None:
     (layer,) = read_histories(Run(Path("run"), evaluations=rows))
     assert layer.positions.tolist() == pytest.approx([1.0, 0.25])
     assert not layer.regularized
+
+
+def test_layers_that_any_regulariser_pushes_on() -> None:
+    rows = [evaluation(0, **{name: measured() for name in ("a", "b", "c", "d")})]
+    train = [
+        {"step": 1, "terms": {"objective": 1.0, "energy": 1.0, "uniformity": 1.0, "orthogonality": 1.0}}
+        | {"energy": {"a": 0.1}, "uniformity": {"a": 0.1, "b": 0.1}, "orthogonality": {"c": 0.1}}
+    ]
+    config = {"uniformity": {"kind": "separation"}, "orthogonality": {"kind": "restricted_isometry"}}
+    layers = read_histories(Run(Path("run"), config=config, train=train, evaluations=rows))
+    assert {layer.name: layer.pushed_by for layer in layers} == {
+        "a": ("energy", "separation"),
+        "b": ("separation",),
+        "c": ("restricted isometry penalty",),
+        "d": (),
+    }
+    assert [layer.regularized for layer in layers] == [True, True, True, False]
+
+
+def test_adding_up() -> None:
+    rows = [
+        evaluation(0, a=measured(energy=-0.2), b=measured(energy=-0.3), never=measured(energy=None)),
+        evaluation(5, a=measured(energy=-0.5), b=measured(energy=None)),
+        evaluation(9, a=measured(energy=-0.5), b=measured(energy=-0.7), never=measured(energy=None)),
+    ]
+    layers = read_histories(Run(Path("run"), evaluations=rows, train=[{"step": 1, "energy": {"b": 1.0}}]))
+    total = add_up(layers)
+    assert total is not None
+    assert total.names == ("a", "b")
+    assert total.energy_steps.tolist() == [0, 9]
+    assert total.energy.tolist() == pytest.approx([-0.5, -1.2])
+    assert total.expected == pytest.approx(-0.4)
+    assert total.floor == Floor(-1.2, True)
+    assert total.position == pytest.approx(0.0)
+    assert total.pushed_by == ("energy",)
+    assert total.regularized
+
+
+def test_a_total_needs_two_layers_and_all_references() -> None:
+    one = read_histories(Run(Path("run"), evaluations=[evaluation(0, a=measured())]))
+    assert add_up(one) is None
+    assert add_up([]) is None
+    rows = [evaluation(0, a=measured()), evaluation(3, b=measured())]
+    assert add_up(read_histories(Run(Path("run"), evaluations=rows))) is None
+    rows = [evaluation(0, a=measured(expected=None), b=measured(minimum=None, num_neurons=50))]
+    bounded = add_up(read_histories(Run(Path("run"), evaluations=rows)))
+    assert bounded is not None
+    assert math.isnan(bounded.expected)
+    assert bounded.floor is not None
+    assert not bounded.floor.is_reached
+    assert math.isnan(bounded.position)
+    assert not bounded.regularized
 
 
 def test_what_is_missing_is_left_out() -> None:

@@ -35,7 +35,7 @@ LAYER = LayerHistory(
     np.array([]),
     -0.2,
     Floor(-0.6, True),
-    True,
+    ("energy",),
 )
 
 
@@ -93,13 +93,18 @@ def test_classes_in_counts_and_angles() -> None:
 
 
 def test_layers_best_worst_and_most_moved() -> None:
-    worse = dataclasses.replace(LAYER, name="fc", energy=np.array([-0.2, -0.1]), regularized=False)
+    worse = dataclasses.replace(LAYER, name="fc", energy=np.array([-0.2, -0.1]), pushed_by=())
     assert read_layers([LAYER, worse]) == [
         "Layer `conv1` is spread most evenly: 25% of the way from the most even arrangement (0%) to random directions "
         "(100%).",
         "Layer `fc` is spread least evenly: at 125% of that way, less even than chance.",
         "Training pulled apart the neurons of `conv1` most (its energy is in the loss): from 100% to 25%.",
     ]
+    other = dataclasses.replace(LAYER, pushed_by=("projected energy", "orthonormality penalty"))
+    assert read_layers([other])[-1] == (
+        "Training pulled apart the neurons of `conv1` most (its projected energy and its orthonormality penalty are in "
+        "the loss): from 100% to 25%."
+    )
     assert read_layers([worse])[-1] == "Training drew together the neurons of `fc` most: from 100% to 125%."
     assert read_layers([]) == []
     assert read_layers([dataclasses.replace(LAYER, floor=None)]) == []

@@ -10,31 +10,34 @@ import numpy as np
 
 from hypersphere.report.confusion import FEW, MOST_SHOWN, confused_classes, confusion_figure, most_confused
 from hypersphere.report.curves import learning_curves
-from hypersphere.report.energies import angle_figure, energy_figure, overview_figure
+from hypersphere.report.energies import angle_figure, energy_figure, overview_figure, term_figure, total_figure
 from hypersphere.report.facts import flat, shown
 from hypersphere.report.filters import filter_pixels, picture
 from hypersphere.report.gram import gram_figure
-from hypersphere.report.layers import LayerHistory
+from hypersphere.report.layers import LayerHistory, Total, add_up
 from hypersphere.report.neurons import LARGEST, Filters, Neurons, Pair, Weights, cosines
 from hypersphere.report.page import Block, Choice, Details, Figure, Grid, Missing, Picture, Pictures, Table
 from hypersphere.report.run import Classification, Run
 from hypersphere.report.separation import MANY_CLASSES, Separation, between_figure, within_figure
 from hypersphere.report.sphere import MOST_CLASSES, MOST_POINTS, View, plane_figure, sphere_figure, sphere_view
-from hypersphere.report.theme import TRAIN
+from hypersphere.report.terms import LayerTerm, listed
+from hypersphere.report.theme import EVALUATION, TRAIN
 
 __all__ = [
     "evenness_blocks",
     "learning_blocks",
+    "minimised_blocks",
     "mistake_blocks",
     "neuron_blocks",
     "setting_blocks",
     "sphere_blocks",
+    "total_caption",
 ]
 
 _NOT_YET = Missing("The finished model has not been evaluated yet, so there is nothing to show here.")
 
 _CURVES = {
-    "loss": ("Loss", "Objective of the training batches and loss of each evaluation, both without the energy."),
+    "loss": ("Loss", "Objective of the training batches and loss of each evaluation, both without regularisers."),
     "accuracy": ("Accuracy", "Share of images classified correctly; training batches as they are after augmentation."),
     "terms": (
         "What else the loss holds",
@@ -174,9 +177,15 @@ def evenness_blocks(layers: Sequence[LayerHistory]) -> list[Block]:
     if unplaced:
         reason = "the energy of random directions is infinite there, or nothing is known about the minimum"
         blocks.append(Missing(f"Without a place in the overview are {unplaced}: {reason}."))
+    total = add_up(layers)
+    if total is not None:
+        drawn = total_figure([("", total, EVALUATION if total.regularized else TRAIN)])
+        blocks.append(Figure("Energy of all layers together", drawn, total_caption(total, layers)))
     energies = [Figure(one.name, energy_figure(one), _size(one)) for one in layers if len(one.energy)]
     if energies:
-        caption = "Energy of each layer at every evaluation. Orange: it is part of the loss; blue: it is only watched."
+        pushed = listed(list(dict.fromkeys(word for one in layers for word in one.pushed_by)))
+        caption = "Energy of each layer at every evaluation. "
+        caption += f"Orange: {pushed} in the loss; blue: only watched." if pushed else "They are only watched."
         blocks.append(Grid(energies, caption))
     angles = [Figure(one.name, angle_figure(one), _size(one)) for one in layers if len(one.angle)]
     if angles:
@@ -187,6 +196,50 @@ def evenness_blocks(layers: Sequence[LayerHistory]) -> list[Block]:
         )
         blocks.append(Grid(angles, caption))
     return blocks
+
+
+def total_caption(total: Total, layers: Sequence[LayerHistory]) -> str:
+    """What is added up, what is left out, and why a line is missing."""
+    parts = [f"The energies of {len(total.names)} layers at every evaluation, added up without weights."]
+    left_out = ", ".join(f"`{one.name}`" for one in layers if one.name not in total.names)
+    if left_out:
+        parts.append(f"Left out: {left_out}.")
+    counted = [one for one in layers if one.name in total.names]
+    endless = ", ".join(f"`{one.name}`" for one in counted if not np.isfinite(one.expected))
+    if endless:
+        parts.append(f"There is no line of random directions: their energy is infinite or unknown in {endless}.")
+    unknown = ", ".join(f"`{one.name}`" for one in counted if one.floor is None)
+    if unknown:
+        parts.append(f"There is no line below: nothing is known about the minimum in {unknown}.")
+    elif not (total.floor and total.floor.is_reached):
+        bounded = ", ".join(f"`{one.name}`" for one in counted if one.floor and not one.floor.is_reached)
+        parts.append(f"The minimum is unknown in {bounded}, where a lower bound stands in.")
+    return " ".join(parts)
+
+
+def minimised_blocks(runs: Sequence[tuple[str, Sequence[LayerTerm], str]]) -> list[Block]:
+    """What regularisers measured of each layer, where evaluations do not measure the same; a grid for each quantity.
+
+    Args:
+        runs: name, terms and colour of each run.
+    """
+    shown_terms = [(name, one, color) for name, terms, color in runs for one in terms if _says_more(one)]
+    blocks: list[Block] = []
+    for quantity in dict.fromkeys(one.quantity for _, one, _ in shown_terms):
+        members = [entry for entry in shown_terms if entry[1].quantity == quantity]
+        figures = []
+        for layer in dict.fromkeys(one.layer for _, one, _ in members):
+            drawn = [entry for entry in members if entry[1].layer == layer]
+            sizes = ", ".join(dict.fromkeys(one.size for _, one, _ in drawn if one.size))
+            figures.append(Figure(layer, term_figure(drawn), sizes))
+        whose = ", ".join(dict.fromkeys(f"`{name}`" for name, _, _ in members if name))
+        text = f"{quantity[:1].upper()}{quantity[1:]}{f' in {whose}' if whose else ''}, before its weight."
+        blocks.append(Grid(figures, text))
+    return blocks
+
+
+def _says_more(term: LayerTerm) -> bool:
+    return not term.is_monitored and len(term.values) > 0
 
 
 def _size(layer: LayerHistory) -> str:

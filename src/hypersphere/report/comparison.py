@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from hypersphere.report.chapters import minimised_blocks, total_caption
 from hypersphere.report.curves import curve_figure
-from hypersphere.report.energies import angle_figure, energy_figure, overview_figure
-from hypersphere.report.facts import duration, final_numbers, flat, shown, split_name
+from hypersphere.report.energies import angle_figure, energy_figure, overview_figure, total_figure
+from hypersphere.report.facts import OFF, duration, final_numbers, in_force, shown, split_name
 from hypersphere.report.gram import gram_figure
-from hypersphere.report.layers import energy_name
+from hypersphere.report.layers import LayerHistory, Total, add_up, energy_name
 from hypersphere.report.neurons import LARGEST, cosines
 from hypersphere.report.page import Block, Choice, Figure, Grid, Missing, Page, Section, Table
 from hypersphere.report.run import series
-from hypersphere.report.story import Story, read_story
+from hypersphere.report.story import MINIMISED, Story, read_story
+from hypersphere.report.terms import listed, regularizer_names, term_words
 from hypersphere.report.theme import RUNS, Spec
 
 __all__ = ["comparison_page", "run_names", "write_comparison"]
@@ -66,7 +68,9 @@ def comparison_page(stories: Sequence[Story]) -> Page:
     notes = [f"`{name}`: {note}" for name, story in zip(names, stories, strict=True) for note in story.run.notes]
     tables = [_numbers_table(stories, names), _settings_table(stories, names)]
     curves = _curve_blocks(stories, names, colors)
-    evenness = f"Each layer's energy is the {energy_name(stories[0].run)}."
+    evenness = f"Each layer's energy is the {energy_name(stories[0].run)}, in the loss or not."
+    terms = [story.terms for story in stories]
+    minimised = minimised_blocks(list(zip(names, terms, colors, strict=True)))
     return Page(
         title=f"{len(stories)} runs compared",
         subtitle=" · ".join(f"`{name}`" for name in names),
@@ -76,6 +80,7 @@ def comparison_page(stories: Sequence[Story]) -> Page:
             Section("numbers", "Final numbers", "", [Grid(tables, size="large")] if len(names) < 4 else tables),
             Section("learning", "Learning", "The same quantity of every run in one figure.", curves),
             Section("evenness", "How evenly neurons are spread", evenness, _evenness_blocks(stories, names, colors)),
+            *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
             Section("neurons", "The neurons", "The same layer of every finished model.", _gram_blocks(stories, names)),
         ],
     )
@@ -93,7 +98,7 @@ def _read_differences(stories: Sequence[Story], names: Sequence[str]) -> list[st
             f"`{first}` is right for {best:.2%} of the images, `{second}` for {next_best:.2%}: "
             f"{100 * (best - next_best):.2f} points apart. One run each tells nothing of the spread between seeds."
         )
-    found += _read_layers(stories, names)
+    found += [*_read_totals(stories, names), *_read_layers(stories, names)]
     if len({split_name(story.run) for story in stories}) > 1:
         found.append("The runs were evaluated on different splits: their accuracies do not compare.")
     if len({final["step"] for final in finals if math.isfinite(final["step"])}) > 1:
@@ -101,6 +106,23 @@ def _read_differences(stories: Sequence[Story], names: Sequence[str]) -> list[st
     if len({energy_name(story.run) for story in stories}) > 1:
         found.append("The runs recorded different energies: compare places between 0% and 100%, not values.")
     return found
+
+
+def _read_totals(stories: Sequence[Story], names: Sequence[str]) -> list[str]:
+    """Where the energy of all layers together ended in each run, the most even first."""
+    totals = _totals(stories)
+    if len(totals) < 2 or len({energy_name(stories[place].run) for place in totals}) > 1:
+        return []
+    ends = sorted((total.position, names[place]) for place, total in totals.items() if math.isfinite(total.position))
+    if len(ends) < len(totals):
+        return []
+    (at, first), *others = ends
+    rest = listed([f"`{name}` at {place:.0%}" for place, name in others])
+    count = len(next(iter(totals.values())).names)
+    return [
+        f"Added up over {count} layers, the energy of `{first}` ended at {at:.0%} of the way from the most even "
+        f"arrangement to random directions, that of {rest}."
+    ]
 
 
 def _read_layers(stories: Sequence[Story], names: Sequence[str]) -> list[str]:
@@ -145,9 +167,11 @@ def _numbers_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
 
 def _settings_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
     """The settings in which the runs differ."""
-    settings = [flat(story.run.config) for story in stories]
+    settings = [in_force(story.run.config) for story in stories]
     paths = list(dict.fromkeys(path for one in settings for path in one))
-    rows = [[f"`{path}`", *(shown(one[path]) if path in one else "–" for one in settings)] for path in paths]
+    rows = [
+        [f"`{path}`", *(shown(one[path]) if path in one else OFF.get(path, "–") for one in settings)] for path in paths
+    ]
     different = [row for row in rows if len(set(row[1:])) > 1]
     if not different:
         return Missing("The runs have the same settings.")
@@ -175,13 +199,62 @@ def _curve_blocks(stories: Sequence[Story], names: Sequence[str], colors: Sequen
         Figure(
             "Objective on training batches",
             figure("train", ["terms", "objective"], loss, log=True),
-            "Without the energy.",
+            "Without regularisers.",
         ),
-        Figure("Weighted energy in the loss", figure("train", ["terms", "energy"], "weighted term")),
+        *(
+            Figure(f"Weighted {name} in the loss", figure("train", ["terms", name], "weighted term"), caption)
+            for name, caption in _terms(stories, names).items()
+        ),
         Figure("Learning rate", figure("train", ["rate"], "learning rate")),
     ]
     drawn = [one for one in wanted if one.spec["data"]]
     return [Grid(drawn, size="large")] if drawn else [Missing("No run has recorded a step yet.")]
+
+
+def _terms(stories: Sequence[Story], names: Sequence[str]) -> dict[str, str]:
+    """Every term beside the objective that some run has -> which runs have it, and as what."""
+    captions: dict[str, list[str]] = {}
+    for run, story in zip(names, stories, strict=True):
+        for name in regularizer_names(story.run):
+            words = term_words(story.run, name)
+            captions.setdefault(name, []).append(f"`{run}`: {words}" if words != name else f"`{run}`")
+    return {name: f"In the loss of {'; '.join(whose)}." for name, whose in captions.items()}
+
+
+def _totals(stories: Sequence[Story]) -> dict[int, Total]:
+    """Place of a run -> its energies added up over the layers that all measured runs have in the same size."""
+    measured = {
+        place: story.layers for place, story in enumerate(stories) if any(len(one.energy) for one in story.layers)
+    }
+    sizes = [
+        {(one.name, one.num_neurons, one.dim) for one in layers if len(one.energy)} for layers in measured.values()
+    ]
+    shared = set.intersection(*sizes) if sizes else set()
+    totals = {
+        place: add_up([one for one in layers if (one.name, one.num_neurons, one.dim) in shared])
+        for place, layers in measured.items()
+    }
+    return {place: total for place, total in totals.items() if total is not None}
+
+
+def _total_blocks(stories: Sequence[Story], names: Sequence[str], colors: Sequence[str]) -> list[Block]:
+    """The energy of all layers together, a curve for each run."""
+    totals = _totals(stories)
+    if not totals:
+        return []
+    first = next(iter(totals))
+    layers: dict[str, LayerHistory] = {}
+    for place in totals:
+        layers |= {one.name: one for one in stories[place].layers if one.name not in layers}
+    added = [
+        f"{listed(total.pushed_by)} in that of `{names[place]}`" for place, total in totals.items() if total.pushed_by
+    ]
+    plain = [f"`{names[place]}`" for place, total in totals.items() if not total.pushed_by]
+    parts = [total_caption(totals[first], list(layers.values()))]
+    parts += [f"Regularisers in the loss: {'; '.join(added)}."] if added else []
+    parts += [f"Without a regulariser (dotted): {', '.join(plain)}."] if plain and len(totals) > 1 else []
+    drawn = total_figure([(names[place], total, colors[place]) for place, total in totals.items()])
+    return [Figure("Energy of all layers together", drawn, " ".join(parts))]
 
 
 def _evenness_blocks(stories: Sequence[Story], names: Sequence[str], colors: Sequence[str]) -> list[Block]:
@@ -198,7 +271,7 @@ def _evenness_blocks(stories: Sequence[Story], names: Sequence[str], colors: Seq
             "evaluation, filled ones: last. * The minimum is unknown; a lower bound stands in."
         )
         blocks.append(Figure("Where every layer began and ended", overview, caption))
-    blocks.append(_layer_table(stories, names, layers))
+    blocks += [*_total_blocks(stories, names, colors), _layer_table(stories, names, layers)]
     energies, angles = [], []
     for layer in layers:
         drawn = [(name, one, color) for name, members, color in runs for one in members if one.name == layer]
@@ -207,7 +280,7 @@ def _evenness_blocks(stories: Sequence[Story], names: Sequence[str], colors: Seq
             energies.append(Figure(layer, energy_figure(drawn[0][1], runs=drawn), size))
         if any(len(one.angle) for _, one, _ in drawn):
             angles.append(Figure(layer, angle_figure(drawn[0][1], runs=drawn), size))
-    colored = "Colours are those of the curves above."
+    colored = "Colours are those of the curves above; dotted where training did not push on the layer."
     if energies:
         blocks.append(Grid(energies, f"Energy of each layer at every evaluation. {colored}"))
     if angles:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from hypersphere.report.run import Run, series
+from hypersphere.report.terms import regularizer_names, term_words
 from hypersphere.report.theme import EVALUATION, TRAIN, Spec, axis, label, spec
 
-__all__ = ["Curve", "curve_figure", "learning_curves", "smooth", "term_names"]
+__all__ = ["Curve", "curve_figure", "learning_curves", "smooth"]
 
 # name in the legend, steps, values, colour, whether the values are few and each counts
 Curve = tuple[str, np.ndarray, np.ndarray, str, bool]
@@ -67,11 +68,6 @@ def _logarithmic(data: Sequence[Spec]) -> Spec:
     return {"type": "log", "dtick": 1, "minor": {"showgrid": True}} if wide else {}
 
 
-def term_names(run: Run) -> list[str]:
-    """The parts that the training loss is the sum of."""
-    return list(dict.fromkeys(name for row in run.train for name in (row.get("terms") or {})))
-
-
 def learning_curves(run: Run) -> dict[str, Spec]:
     """Figures by subject: loss, accuracy, terms (all but the objective) and rate; those without any value left out."""
     splits = list(dict.fromkeys(str(row.get("split", "evaluation")) for row in run.evaluations))
@@ -88,9 +84,9 @@ def learning_curves(run: Run) -> dict[str, Spec]:
     accuracy: list[Curve] = [("training batches", *series(run.train, "accuracy"), TRAIN, False)]
     accuracy += [(split, *series(rows, "accuracy"), color, True) for split, rows, color in evaluated]
     palette = ["#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-    others = [name for name in term_names(run) if name != "objective"]
     terms: list[Curve] = [
-        (name, *series(run.train, "terms", name), palette[place % 4], False) for place, name in enumerate(others)
+        (term_words(run, name), *series(run.train, "terms", name), palette[place % 4], False)
+        for place, name in enumerate(regularizer_names(run))
     ]
     rate: list[Curve] = [("rate", *series(run.train, "rate"), TRAIN, False)]
     found = {
@@ -100,4 +96,6 @@ def learning_curves(run: Run) -> dict[str, Spec]:
         "rate": curve_figure(rate, "learning rate"),
     }
     found["rate"]["layout"]["showlegend"] = False
+    # a single term needs its name, too
+    found["terms"]["layout"]["showlegend"] = True
     return {subject: figure for subject, figure in found.items() if figure["data"]}

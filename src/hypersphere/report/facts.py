@@ -12,7 +12,7 @@ import numpy as np
 
 from hypersphere.report.run import Run, number
 
-__all__ = ["Fact", "duration", "final_numbers", "flat", "headline", "identity", "shown"]
+__all__ = ["OFF", "Fact", "duration", "final_numbers", "flat", "headline", "identity", "in_force", "shown"]
 
 Fact = tuple[str, str]
 
@@ -24,6 +24,16 @@ _UNUSED = {
     "cosine": ("milestones", "factor", "unit"),
     "constant": ("milestones", "factor", "final", "unit"),
 }
+# what the projections of that name do not read
+_LEARNING = ("inner_steps", "inner_rate", "normalized", "unrolled", "objective", "ascent")
+_UNUSED_BY_PROJECTION = {
+    "random": _LEARNING,
+    "group": (*_LEARNING, "precision"),
+    "angle_preserving": ("num_projections", "precision", "ascent"),
+    "adversarial": ("num_projections", "precision", "objective"),
+}
+OFF = {"compression.projection": "none", "uniformity.kind": "none", "orthogonality.kind": "none"}
+"""Settings that switch a part off, which is also what a run from before there was that part did."""
 _OVERLAPS = {"cifar100": "CIFAR-100 has 10 images in both train and test."}
 
 
@@ -61,6 +71,22 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{key}"
         found |= flat(value, f"{path}.") if isinstance(value, dict) and value else {path: value}
     return found
+
+
+def in_force(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings by their dotted paths, without those of parts that are off and those a projection does not read.
+
+    Example:
+        >>> in_force({"recipe": "x", "uniformity": {"kind": "none", "hidden_weight": 1.0}})
+        {'recipe': 'x', 'uniformity.kind': 'none'}
+    """
+    found = flat(config)
+    unread = [f"compression.{name}" for name in _UNUSED_BY_PROJECTION.get(str(found.get("compression.projection")), ())]
+    for path, off in OFF.items():
+        part = path.split(".")[0]
+        if found.get(path) == off:
+            unread += [one for one in found if one.startswith(f"{part}.") and one != path]
+    return {path: value for path, value in found.items() if path not in unread}
 
 
 def final_numbers(run: Run) -> dict[str, float]:
@@ -124,7 +150,8 @@ def identity(run: Run) -> list[Fact]:
     facts.append(("data", f"{data}. {remark}" if remark else data))
     facts.append(("model", _called(run.setting("model.name"), run.setting("model.arguments", {}))))
     facts.append(("head", _called(run.setting("head.margin"), _others(run.setting("head", {}), "margin"))))
-    facts.append(("energy", _energy(run)))
+    facts += [("energy", _energy(run)), ("projection", _projection(run))]
+    facts += [(name, _regularizer(run, name)) for name in ("uniformity", "orthogonality")]
     for part in ("optimizer", "schedule"):
         name = run.setting(f"{part}.name")
         facts.append((part, _called(name, _others(run.setting(part, {}), "name", *_UNUSED.get(name, ())))))
@@ -149,7 +176,63 @@ def _energy(run: Run) -> str:
         return "not in the loss, only watched"
     space = "half space" if settings.get("half_space") else "full space"
     kind = f"power {number(settings, 'power'):g}, {settings.get('distance', 'euclidean')} distance, {space}"
-    return f"{kind}; weight {weights['hidden']:g} on hidden layers, {weights['output']:g} on the output layer"
+    return f"{kind}; {_weights(settings)}"
+
+
+def _projection(run: Run) -> str:
+    """Under which projections the energy is taken; empty where it is that of the neurons themselves."""
+    settings = run.setting("compression", {})
+    name = settings.get("projection", "none") if isinstance(settings, dict) else "none"
+    if name == "none":
+        return ""
+    dim, count, every = (number(settings, key) for key in ("dim", "num_projections", "redraw_every"))
+    often = "every step" if not every > 1 else f"every {every:g} steps"
+    if name in ("random", "group"):
+        what = f"{count:g} random projections to {dim:g} dimensions"
+        if name == "group":
+            what = f"at most {count:g} groups of {dim:g} coordinates"
+        parts = [f"energy of {what}, drawn {often}"]
+        if name == "random" and settings.get("precision") == "bfloat16":
+            parts.append("products in bfloat16")
+    else:
+        parts = [_learned(str(name), settings, dim)]
+        if math.isfinite(every):
+            parts.append(f"begun again {often}")
+    if not settings.get("project_first", True):
+        parts.append("the first layer as it is")
+    return "; ".join(parts)
+
+
+def _learned(name: str, settings: dict[str, Any], dim: float) -> str:
+    kept = "angles" if settings.get("objective") == "angle" else "cosines"
+    raised = "the energy in full space" if settings.get("ascent") == "full_space" else "it"
+    goals = {"angle_preserving": f"that learns to keep {kept}", "adversarial": f"that learns to raise {raised}"}
+    steps, rate = number(settings, "inner_steps"), number(settings, "inner_rate")
+    if not math.isfinite(steps):
+        steps = 1 if name == "angle_preserving" else 10
+    length = f"{rate:g} of its size" if settings.get("normalized") else f"{rate:g} times the gradient"
+    how = f"steps for each training step: {steps:g}, each {length}"
+    how += ", one more differentiated through" if settings.get("unrolled") else ""
+    return f"energy of a projection to {dim:g} dimensions {goals.get(name, f'({name})')} ({how})"
+
+
+def _regularizer(run: Run, name: str) -> str:
+    """Kind and weights of another regulariser; empty where it is off."""
+    settings = run.setting(name, {})
+    kind = settings.get("kind", "none") if isinstance(settings, dict) else "none"
+    if kind == "none":
+        return ""
+    parts = [str(kind).replace("_", " ")]
+    if name == "uniformity":
+        parts.append("half space in hidden layers" if settings.get("half_space") else "full space")
+    elif settings.get("normalized"):
+        parts.append("neurons at length 1")
+    return f"{', '.join(parts)}; {_weights(settings)}"
+
+
+def _weights(settings: dict[str, Any]) -> str:
+    hidden, output = (number(settings, f"{name}_weight") for name in ("hidden", "output"))
+    return f"weight {hidden:g} on hidden layers, {output:g} on the output layer"
 
 
 def _called(name: Any, arguments: Any) -> str:

@@ -14,6 +14,7 @@ from hypersphere.report.layers import LayerHistory
 from hypersphere.report.neurons import Pair
 from hypersphere.report.run import Run, number
 from hypersphere.report.separation import Separation
+from hypersphere.report.terms import listed
 
 __all__ = ["read_accuracy", "read_classes", "read_layers", "read_neurons", "read_numbers", "read_state"]
 
@@ -114,7 +115,8 @@ def read_layers(layers: Sequence[LayerHistory]) -> list[str]:
         move, one, positions = max(moves, key=lambda entry: abs(entry[0]))
         if abs(move) >= 0.02:
             verb = "pulled apart" if move < 0 else "drew together"
-            pushed = " (its energy is in the loss)" if one.regularized else ""
+            verb_of = "are" if len(one.pushed_by) > 1 else "is"
+            pushed = f" ({listed(one.pushed_by, 'its ')} {verb_of} in the loss)" if one.regularized else ""
             found.append(
                 f"Training {verb} the neurons of `{one.name}` most{pushed}: from {positions[0]:.0%} to "
                 f"{positions[-1]:.0%}."

@@ -9,6 +9,7 @@ from pathlib import Path
 from hypersphere.report.chapters import (
     evenness_blocks,
     learning_blocks,
+    minimised_blocks,
     mistake_blocks,
     neuron_blocks,
     setting_blocks,
@@ -21,8 +22,16 @@ from hypersphere.report.page import Page, Section
 from hypersphere.report.reading import read_numbers
 from hypersphere.report.run import Run, read_run
 from hypersphere.report.separation import Separation, measure_separation
+from hypersphere.report.terms import LayerTerm, layer_terms
+from hypersphere.report.theme import EVALUATION
 
-__all__ = ["Story", "read_story", "report_page", "write_report"]
+__all__ = ["MINIMISED", "Story", "read_story", "report_page", "write_report"]
+
+MINIMISED = (
+    "What the regularisers in the loss measured while training, where that is not the energy above: of projected "
+    "neurons, of another space or power, or no energy at all. Lower is what training asked for."
+)
+"""The lead of the section on what was minimised."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Story:
         why_no_weights: the sentence that says why it cannot.
         pairs: the closest neurons of each layer.
         separation: angles of the evaluation's features; None where it kept none.
+        terms: what each regulariser measured of each layer while training.
     """
 
     run: Run
@@ -44,6 +54,7 @@ class Story:
     why_no_weights: str = ""
     pairs: dict[str, list[Pair]] = field(default_factory=dict)
     separation: Separation | None = None
+    terms: list[LayerTerm] = field(default_factory=list)
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -81,7 +92,7 @@ def read_story(folder: Path) -> Story:
     separation = None
     if found is not None and found.has_directions and found.features is not None and found.labels is not None:
         separation = measure_separation(found.features, found.labels, found.class_vectors)
-    return Story(run, read_histories(run), weights, why, pairs, separation)
+    return Story(run, read_histories(run), weights, why, pairs, separation, layer_terms(run))
 
 
 def report_page(story: Story) -> Page:
@@ -98,6 +109,7 @@ def report_page(story: Story) -> Page:
     )
     neurons = "What the first layer looks for, and how similar the neurons of each layer are in the finished model."
     mistakes = mistake_blocks(run.classification)
+    minimised = minimised_blocks([("", story.terms, EVALUATION)])
     return Page(
         title=recipe if recipe == run.name else f"{recipe} · {run.name}",
         subtitle=str(run.setting("description", "")),
@@ -110,6 +122,7 @@ def report_page(story: Story) -> Page:
             Section("sphere", "Features on the sphere", sphere, sphere_blocks(run.classification, story.separation)),
             Section("mistakes", "Mistakes", "Which classes the network takes for each other.", mistakes),
             Section("evenness", "How evenly neurons are spread", evenness, evenness_blocks(story.layers)),
+            *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
             Section("neurons", "The neurons", neurons, neuron_blocks(story.weights, story.why_no_weights, story.pairs)),
             Section("settings", "Settings", "Everything that is needed to repeat the run.", setting_blocks(run)),
         ],
