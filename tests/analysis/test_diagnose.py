@@ -175,6 +175,15 @@ def test_json_is_strict_and_complete() -> None:
     assert read["rows"][1]["num_zero"] == 3
 
 
+def test_it_prints_as_a_table() -> None:
+    simplex = nn.Linear(3, 4, bias=False)
+    simplex.weight.data = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    printed = str(diagnose(nn.Sequential(simplex, nn.Linear(4, 2)), power=2.0)).splitlines()
+    assert printed[0] == "layer  neurons x dim    energy   place      sd  nearest  twins    rank"
+    assert printed[1] == "0              4 x 3    0.3750    n/a      n/a    109.5      0     3.0"
+    assert len(printed) == 3
+
+
 def test_nothing_of_the_model_changes() -> None:
     model = nn.Sequential(nn.Linear(4, 3)).train()
     before = model[0].weight.clone()

@@ -129,6 +129,21 @@ class Diagnosis:
     near_angle: float
     neurons: dict[str, Tensor] = field(repr=False, compare=False)
 
+    def __str__(self) -> str:
+        """A plain table, a line for each layer; `hypersphere diagnose` prints a fuller one."""
+        width = max([5, *(len(row.name) for row in self.rows)])
+        lines = [f"{'layer':<{width}}  neurons x dim    energy   place      sd  nearest  twins    rank"]
+        for row in self.rows:
+            size = f"{row.num_neurons} x {row.dim}"
+            place = _or_none(row.position, ".0%") + (" " if row.is_reached or row.position is None else "*")
+            nearest = _or_none(None if row.smallest_angle is None else math.degrees(row.smallest_angle), ".1f")
+            lines.append(
+                f"{row.name:<{width}}  {size:>13}  {_or_none(row.energy, '.4f'):>8}  {place:>6}  "
+                f"{_or_none(row.num_deviations, '+.1f'):>6}  {nearest:>7}  {row.near_duplicates:>5}  "
+                f"{_or_none(row.effective_rank, '.1f'):>6}"
+            )
+        return "\n".join(lines)
+
     def to_json(self) -> str:
         """Everything but the weights and the histograms as strict JSON; angles in radians, null where there is none."""
         left_out = ("neurons", "rows", "angle_counts")
@@ -138,6 +153,10 @@ class Diagnosis:
             for row in self.rows
         ]
         return json.dumps(settings | {"rows": rows}, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _or_none(value: float | None, form: str) -> str:
+    return "n/a" if value is None else format(value, form)
 
 
 @torch.no_grad()
