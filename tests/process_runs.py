@@ -62,6 +62,8 @@ def together(num_processes: int, work: Callable[[int], Result]) -> list[Result]:
 def train_on_noise(folder: Path, *, batch_size: int, accumulate: int) -> Result:
     """The gradients of the first step, the parameters after three, and the lines of metrics."""
     changes = {"training.batch_size": batch_size, "training.accumulate": accumulate, "training.steps": 3}
+    # every process draws the same projections and moves the same poles
+    changes |= {"compression.projection": "adversarial", "compression.dim": 3, "uniformity.kind": "polarization"}
     trainer = make_trainer(folder, noise_config(**changes))
     gradients: list[float] = []
     take_step = trainer.optimizer.step
