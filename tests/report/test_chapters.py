@@ -47,7 +47,7 @@ def shown(found: Classification) -> list[Block]:
 
 
 def test_learning(run: Run) -> None:
-    assert titles(learning_blocks(run)) == ["Loss", "Accuracy", "What else the loss holds", "Learning rate"]
+    assert titles(learning_blocks(run)) == ["Loss", "Accuracy", "Weighted energy in the loss", "Learning rate"]
     (grid,) = learning_blocks(run)
     assert isinstance(grid, Grid)
     assert grid.caption == "Faint lines are single records, strong lines their moving mean."

@@ -39,10 +39,6 @@ _NOT_YET = Missing("The finished model has not been evaluated yet, so there is n
 _CURVES = {
     "loss": ("Loss", "Objective of the training batches and loss of each evaluation, both without regularisers."),
     "accuracy": ("Accuracy", "Share of images classified correctly; training batches as they are after augmentation."),
-    "terms": (
-        "What else the loss holds",
-        "Terms as they enter the loss, weighted. A logarithmic energy may be negative.",
-    ),
     "rate": ("Learning rate", "Length of a step per unit of gradient."),
 }
 
@@ -52,7 +48,11 @@ def learning_blocks(run: Run) -> list[Block]:
     figures = learning_curves(run)
     if not figures:
         return [Missing("No step has been recorded yet, so there is nothing to draw.")]
-    drawn = [Figure(_CURVES[subject][0], figure, _CURVES[subject][1]) for subject, figure in figures.items()]
+    drawn = []
+    for subject, figure in figures.items():
+        weighted = f"Weighted {subject} in the loss", "As it enters the loss, all layers together."
+        title, caption = _CURVES.get(subject, weighted)
+        drawn.append(Figure(title, figure, caption))
     faint = any("opacity" in trace for figure in figures.values() for trace in figure["data"])
     return [Grid(drawn, "Faint lines are single records, strong lines their moving mean." if faint else "", "large")]
 

@@ -69,7 +69,7 @@ def _logarithmic(data: Sequence[Spec]) -> Spec:
 
 
 def learning_curves(run: Run) -> dict[str, Spec]:
-    """Figures by subject: loss, accuracy, terms (all but the objective) and rate; those without any value left out."""
+    """Figures by subject: loss, accuracy, each term beside the objective by its words, rate; empty ones left out."""
     splits = list(dict.fromkeys(str(row.get("split", "evaluation")) for row in run.evaluations))
     by_split = {
         split: [row for row in run.evaluations if str(row.get("split", "evaluation")) == split] for split in splits
@@ -84,18 +84,18 @@ def learning_curves(run: Run) -> dict[str, Spec]:
     accuracy: list[Curve] = [("training batches", *series(run.train, "accuracy"), TRAIN, False)]
     accuracy += [(split, *series(rows, "accuracy"), color, True) for split, rows, color in evaluated]
     palette = ["#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-    terms: list[Curve] = [
-        (term_words(run, name), *series(run.train, "terms", name), palette[place % 4], False)
-        for place, name in enumerate(regularizer_names(run))
-    ]
+    terms = {}
+    # in a figure of their own each, as their sizes may be far apart
+    for place, name in enumerate(regularizer_names(run)):
+        curve = (term_words(run, name), *series(run.train, "terms", name), palette[place % 4], False)
+        terms[term_words(run, name)] = curve_figure([curve], "weighted term of the loss")
     rate: list[Curve] = [("rate", *series(run.train, "rate"), TRAIN, False)]
     found = {
         "loss": curve_figure(loss, "loss (nats per image)", log=True),
         "accuracy": curve_figure(accuracy, "accuracy", tickformat=".0%"),
-        "terms": curve_figure(terms, "weighted term of the loss"),
+        **terms,
         "rate": curve_figure(rate, "learning rate"),
     }
-    found["rate"]["layout"]["showlegend"] = False
-    # a single term needs its name, too
-    found["terms"]["layout"]["showlegend"] = True
+    for subject in (*terms, "rate"):
+        found[subject]["layout"]["showlegend"] = False
     return {subject: figure for subject, figure in found.items() if figure["data"]}

@@ -162,10 +162,11 @@ def overview_figure(runs: Sequence[tuple[str, Sequence[LayerHistory], str]]) -> 
         max([1.0, *(part.max() for _, layers, _ in runs for one in layers for part in [_ends(one)] if part.size)]),
     )
     lowest = min([0.0, *(part.min() for _, layers, _ in runs for one in layers for part in [_ends(one)] if part.size)])
-    horizontal = axis(
-        "way from the most even arrangement to random directions", tickformat=".0%", zeroline=False, showgrid=False
-    )
-    horizontal |= {"range": [max(lowest, -0.2) - 0.06, farthest + 0.16]}
+    # short enough for a narrow window
+    horizontal = axis("0%: most even, 100%: random directions", tickformat=".0%", zeroline=False, showgrid=False)
+    # numbers of layers near the most even arrangement stand to the left of it
+    room = 0.16 if any(part.size and part[1] < 0.15 for _, layers, _ in runs for part in map(_ends, layers)) else 0.06
+    horizontal |= {"range": [max(lowest, -0.2) - room, farthest + 0.16]}
     vertical = {
         "tickvals": list(range(len(names))),
         "ticktext": list(names.values()),
@@ -175,7 +176,7 @@ def overview_figure(runs: Sequence[tuple[str, Sequence[LayerHistory], str]]) -> 
     return spec(
         data,
         height=110 + (10 + 16 * len(runs)) * len(names),
-        margin={"l": 110, "r": 16, "t": 64, "b": 48},
+        margin={"l": 110, "r": 28, "t": 64, "b": 48},
         legend={"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"},
         showlegend=True,
         xaxis=horizontal,
@@ -270,7 +271,7 @@ def _random_line(
         others: value of every other line, and whether its label stands above it, at the right end.
         is_small: whether the label takes much of the figure.
     """
-    width, height = (0.45, 0.12 * (room[1] - room[0])) if is_small else (0.25, 0.07 * (room[1] - room[0]))
+    width, height = (0.45, 0.1 * (room[1] - room[0])) if is_small else (0.25, 0.06 * (room[1] - room[0]))
     steps = np.concatenate([x for x, _ in curves])
     start, end = (float(steps.min()), float(steps.max())) if steps.size else (0.0, 1.0)
 
