@@ -291,6 +291,9 @@ def test_autocast_does_not_reach_the_products() -> None:
         cast.backward()
         assert torch.equal(plain, cast)
         assert torch.equal(slope, leaf.grad)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            (inside,) = torch.autograd.grad(hyperspherical_energy(leaf, power=2.0, impl=impl), leaf)
+        assert torch.equal(slope, inside)
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)

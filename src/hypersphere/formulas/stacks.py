@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,37 @@ def check_stack(who: str, argument: str, value: Tensor, *, axes: str = "K D", sm
 
 
 def products(rows: Tensor, columns: Tensor) -> Tensor:
-    """Matrix product (..., M, D) @ (..., D, N) in the dtype of its factors, under autocast too."""
-    with full_precision(rows.device):
-        return torch.matmul(rows, columns)
+    """Matrix product (..., M, D) @ (..., D, N) in the dtype of its factors, under autocast too.
+
+    So are its derivatives, also where `backward` runs under autocast, as it does in compiled code that is called there.
+    """
+    device = rows.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        product: Tensor = _Product.apply(rows, columns)
+        return product
+    return torch.matmul(rows, columns)
+
+
+class _Product(torch.autograd.Function):
+    """A matrix product whose derivatives are matrix products out of the reach of autocast, any number of times."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(rows: Tensor, columns: Tensor) -> Tensor:
+        with full_precision(rows.device):
+            return torch.matmul(rows, columns)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        rows, columns = ctx.saved_tensors
+        of_rows, of_columns = ctx.needs_input_grad
+        # leading axes that one factor lacks are summed
+        return (
+            _Product.apply(grads[0], columns.mT).sum_to_size(rows.shape) if of_rows else None,
+            _Product.apply(rows.mT, grads[0]).sum_to_size(columns.shape) if of_columns else None,
+        )

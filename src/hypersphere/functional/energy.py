@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
-from hypersphere.formulas.directions import full_precision, narrow, own_cosine, unit_rows, widen, working_dtype
+from hypersphere.formulas.directions import narrow, own_cosine, unit_rows, widen, working_dtype
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz, energy_dtype
+from hypersphere.formulas.stacks import products
 from hypersphere.kernels.energy import blocked_energy, reasons_not
 
 __all__ = ["IMPLEMENTATIONS", "hyperspherical_energy", "stacked_energy"]
@@ -155,8 +156,7 @@ def _plain_energy(weight: Tensor, potential: PairPotential, *, half_space: bool,
     """Mean pair energy of each (K, D) matrix from its whole K×K matrix of cosines, under autograd."""
     unit, _ = unit_rows(widen(weight, energy_dtype(weight.dtype, potential.power)), eps)
     num_neurons = weight.shape[-2]
-    with full_precision(weight.device):
-        cosine = unit @ unit.mT
+    cosine = products(unit, unit.mT)
     same = torch.eye(num_neurons, dtype=torch.bool, device=weight.device)
     # i = j is no pair: its cosine is replaced before the kernel, so that no infinity meets the mask
     others = cosine.masked_fill(same, -1.0)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from hypersphere.checks import check_floating, check_matrix, check_range
 from hypersphere.formulas.angles import angle_from_cosine
-from hypersphere.formulas.directions import full_precision, unit_rows, widen, working_dtype
+from hypersphere.formulas.directions import unit_rows, widen, working_dtype
+from hypersphere.formulas.stacks import products
 
 __all__ = ["normalize", "pairwise_angle", "pairwise_cosine"]
 
@@ -114,5 +115,4 @@ def _cosine(a: Tensor, b: Tensor | None, dtype: torch.dtype) -> Tensor:
     """Inner products of unit rows in `dtype`, which autocast leaves alone."""
     left = unit_rows(widen(a, dtype))[0] if a.numel() else a.to(dtype)
     right = left if b is None else unit_rows(widen(b, dtype))[0] if b.numel() else b.to(dtype)
-    with full_precision(left.device):
-        return left @ right.mT
+    return products(left, right.mT)

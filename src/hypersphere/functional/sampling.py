@@ -10,8 +10,9 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_count, check_matrix, check_range
-from hypersphere.formulas.directions import full_precision, narrow, own_cosine, unit_rows, widen, working_dtype
+from hypersphere.formulas.directions import narrow, own_cosine, unit_rows, widen, working_dtype
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz, energy_dtype
+from hypersphere.formulas.stacks import products
 from hypersphere.functional.energy import IMPLEMENTATIONS, hyperspherical_energy
 from hypersphere.kernels.rows import reasons_not, row_energies
 
@@ -326,8 +327,7 @@ def _pair_values(
     left: Tensor, right: Tensor, same: Tensor, potential: PairPotential, half_space: bool, eps: float
 ) -> tuple[Tensor, Tensor | None]:
     """phi(c) of every pair, 0 where `same` says that both are one neuron, and phi(-c), the pair (w, -w) included."""
-    with full_precision(left.device):
-        cosine = left @ right.mT
+    cosine = products(left, right.mT)
     # a neuron is no partner of itself: its cosine is replaced before the kernel, so that no infinity meets the mask
     value = potential.value(cosine.masked_fill(same, -1.0)).masked_fill(same, 0.0)
     if not half_space:
