@@ -204,6 +204,22 @@ def test_autocast_changes_nothing(method: str) -> None:
     assert torch.equal(found, expected)
     gradients = [torch.autograd.grad(matrix[0, 1], raw)[0] for matrix in (found, expected)]
     assert torch.allclose(*gradients, atol=1e-6)
+    # nor does a backward that runs inside
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (inside,) = torch.autograd.grad(orthogonal_matrix(raw, method=method)[0, 1], raw)
+    assert torch.allclose(inside, gradients[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3, 1e10, 1e19, 1e25])
+def test_reflections_stay_orthogonal_for_vectors_of_any_length(size: float) -> None:
+    """Also where they are nearly parallel, and where their squares leave the range of the dtype."""
+    for noise in (1.0, 1e-3, 0.0):
+        raw = (size * (1 + noise * normal(60, 60, dtype=torch.float32))).requires_grad_()
+        found = orthogonal_matrix(raw, method="householder")
+        assert error(found) < 2e-5
+        torch.testing.assert_close(found, reflections(raw.double()).float(), rtol=0, atol=2e-4)
+        (gradient,) = torch.autograd.grad(found[3, 5], raw)
+        assert torch.isfinite(gradient).all()
 
 
 def test_the_rounding_of_the_cayley_map_grows_as_stated() -> None:

@@ -90,7 +90,9 @@ def test_precision_is_kept_where_the_model_is_cast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(exact(normal(3, 4)), exact(normal(3, 4)))
         inside = exact(normal(3, 4))
+        (gradient,) = torch.autograd.grad(inside[0, 0], exact.raw)
     assert torch.equal(inside, exact(normal(3, 4)))
+    assert torch.equal(gradient, torch.autograd.grad(exact(normal(3, 4))[0, 0], exact.raw)[0])
 
 
 def test_the_order_of_memory_is_kept() -> None:

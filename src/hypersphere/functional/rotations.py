@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_floating
-from hypersphere.formulas.directions import full_precision, widen, working_dtype
+from hypersphere.formulas.directions import full_precision, unit_rows, widen, working_dtype
 
 __all__ = ["ROTATIONS", "TRIANGULAR", "orthogonal_matrix"]
 
@@ -84,23 +84,69 @@ def orthogonal_matrix(raw: Float[Tensor, "*B D D"], *, method: str = "gram_schmi
         raise ValueError(f"{who}: expected raw (..., D, D) with D >= 1, got shape {tuple(raw.shape)}.")
     raw = widen(raw, working_dtype(raw.dtype))
     with full_precision(raw.device):
-        if method in ("gram_schmidt", "lowdin"):
-            factor_of = _GramSchmidt if method == "gram_schmidt" else _PolarFactor
-            factor: Tensor = factor_of.apply(raw)
-            return factor
         if method == "householder":
-            # torch's compact form: the 1 at place k and the zeros above it are understood
-            below = raw.tril(-1)
-            twice = 2 / (1 + below.square().sum(dim=-2))
             # D reflections of v_k = e_k make -I, hence the sign
-            product: Tensor = -torch.linalg.householder_product(below, twice)
-            return product
-        above = raw.triu(1)
-        skew = above - above.mT
-        one = torch.eye(raw.shape[-1], dtype=raw.dtype, device=raw.device)
+            vectors = unit_rows(raw.tril(-1).mT + _one(raw))[0].mT
+            mirrored: Tensor = -_Reflections.apply(vectors)
+            return mirrored
+        if method == "cayley":
+            above = raw.triu(1)
+            raw = above - above.mT
+        factor: Tensor = _FACTORS[method].apply(raw)
+        return factor
+
+
+def _one(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+
+
+class _Cayley(torch.autograd.Function):
+    """R = (I + S)(I - S)^{-1} of a skew S; dR = (I - S)^{-1} dS (R + I)."""
+
+    @staticmethod
+    def forward(skew: Tensor) -> Tensor:
+        one = _one(skew)
         # both factors are functions of S and commute; I - S has no eigenvalue of modulus below 1
         quotient: Tensor = torch.linalg.solve(one - skew, one + skew)
         return quotient
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        skew, orthogonal = ctx.saved_tensors
+        one = _one(skew)
+        with full_precision(skew.device):
+            found: Tensor = torch.linalg.solve(one + skew, grads[0]) @ (orthogonal + one).mT
+            return found
+
+
+class _Reflections(torch.autograd.Function):
+    """H_1 ... H_D = I - V U^{-1} V^T of unit columns v_k; U is V^T V above the diagonal, 1/2 on it, 0 below."""
+
+    @staticmethod
+    def forward(vectors: Tensor) -> Tensor:
+        upper = (vectors.mT @ vectors).triu(1) + _one(vectors) / 2
+        product: Tensor = _one(vectors) - vectors @ torch.linalg.solve_triangular(upper, vectors.mT, upper=True)
+        return product
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (vectors,) = ctx.saved_tensors
+        with full_precision(vectors.device):
+            upper = (vectors.mT @ vectors).triu(1) + _one(vectors) / 2
+            inner = torch.linalg.solve_triangular(upper, vectors.mT, upper=True)
+            outer = torch.linalg.solve_triangular(upper.mT, vectors.mT @ grads[0], upper=False)
+            # what U gets: its diagonal does not depend on columns of length 1
+            pull = (outer @ inner.mT).triu(1)
+            found: Tensor = vectors @ (pull + pull.mT) - grads[0] @ inner.mT - outer.mT
+            return found
 
 
 class _GramSchmidt(torch.autograd.Function):
@@ -179,6 +225,13 @@ class _Sylvester(torch.autograd.Function):
             grad_right = _Sylvester.apply(symmetric, grads[0])
             pull = -(solution.mT @ grad_right + grad_right @ solution.mT)
             return (pull + pull.mT) / 2, grad_right
+
+
+_FACTORS: dict[str, type[torch.autograd.Function]] = {
+    "cayley": _Cayley,
+    "gram_schmidt": _GramSchmidt,
+    "lowdin": _PolarFactor,
+}
 
 
 def _rank_tolerance(values: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hypersphere.checks import check_choice, check_count
-from hypersphere.formulas.directions import full_precision, working_dtype
+from hypersphere.formulas.directions import working_dtype
+from hypersphere.formulas.stacks import products
 from hypersphere.functional.rotations import ROTATIONS, TRIANGULAR, orthogonal_matrix
 
 __all__ = ["Rotation"]
@@ -120,9 +121,8 @@ class Rotation(nn.Module):
                 f"Rotation: expected a weight (K, ...) of neurons with {self.dim} numbers, got {tuple(weight0.shape)}."
             )
         matrix = self.matrix()
-        with full_precision(matrix.device):
-            blocks = rows.to(torch.promote_types(matrix.dtype, rows.dtype)).unflatten(1, (-1, self.block_size))
-            turned = torch.einsum("krc,rdc->krd", blocks, matrix.to(blocks.dtype))
+        blocks = rows.to(torch.promote_types(matrix.dtype, rows.dtype)).unflatten(1, (-1, self.block_size))
+        turned = products(blocks.transpose(0, 1), matrix.to(blocks.dtype).mT).transpose(0, 1)
         weight = turned.reshape(weight0.shape).to(weight0.dtype)
         if weight.ndim == 4 and weight0.is_contiguous(memory_format=torch.channels_last):
             # the order of memory that convolutions of the model are fast in
