@@ -144,7 +144,7 @@ def overview_figure(runs: Sequence[tuple[str, Sequence[LayerHistory], str]]) -> 
             watched = [one for one in placed if not one.regularized]
             words = listed(list(dict.fromkeys(word for one in pushed for word in one.pushed_by)))
             # a legend has little room
-            group = f"{words} in the loss" if len(words) <= 27 else "regularised"
+            group = f"{words} in the loss" if len(words) <= 20 else "regularised"
             groups = [(group, EVALUATION, pushed), ("only watched", TRAIN, watched)]
         for group, shade, members in groups:
             if members:
