@@ -69,6 +69,18 @@ def test_settings_in_force() -> None:
 def test_what_a_projection_reads(projection: str, read: list[str]) -> None:
     found = in_force({"compression": asdict(CompressionConfig(projection=projection))})
     assert list(found) == ["compression.projection", *(f"compression.{name}" for name in read)]
+    assert None not in found.values()
+
+
+def test_what_a_projection_leaves_to_itself() -> None:
+    learned = {"compression": {"projection": "adversarial", "redraw_every": None, "inner_steps": None}}
+    assert in_force(learned) == {
+        "compression.projection": "adversarial",
+        "compression.redraw_every": "never",
+        "compression.inner_steps": 10,
+    }
+    drawn = {"compression": {"projection": "random", "redraw_every": 7}}
+    assert in_force(drawn)["compression.redraw_every"] == 7
 
 
 def test_final_numbers_of_a_finished_run(run: Run) -> None:

@@ -84,7 +84,11 @@ def test_a_run(tmp_path: Path, dim: int) -> None:
 
 
 def test_a_comparison(tmp_path: Path) -> None:
-    runs = [write_run(tmp_path / f"run <{seed}>", num_samples=50, steps=20, seed=seed) for seed in range(2)]
+    added = [("uniformity", "orthogonality"), ()]
+    runs = [
+        write_run(tmp_path / f"run <{seed}>", num_samples=50, steps=20, seed=seed, others=others)
+        for seed, others in enumerate(added)
+    ]
     check(*visit(write_comparison(runs, tmp_path / "page.html"), tmp_path))
 
 

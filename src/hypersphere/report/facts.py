@@ -32,6 +32,13 @@ _UNUSED_BY_PROJECTION = {
     "angle_preserving": ("num_projections", "precision", "ascent"),
     "adversarial": ("num_projections", "precision", "objective"),
 }
+# what null means in the settings of a projection
+_MEANT: dict[str, dict[str, Any]] = {
+    "random": {"redraw_every": 1},
+    "group": {"redraw_every": 1},
+    "angle_preserving": {"redraw_every": "never", "inner_steps": 1},
+    "adversarial": {"redraw_every": "never", "inner_steps": 10},
+}
 OFF = {"compression.projection": "none", "uniformity.kind": "none", "orthogonality.kind": "none"}
 """Settings that switch a part off, which is also what a run from before there was that part did."""
 _OVERLAPS = {"cifar100": "CIFAR-100 has 10 images in both train and test."}
@@ -76,12 +83,18 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def in_force(config: dict[str, Any]) -> dict[str, Any]:
     """Settings by their dotted paths, without those of parts that are off and those a projection does not read.
 
+    What a projection leaves to itself (null) is said.
+
     Example:
         >>> in_force({"recipe": "x", "uniformity": {"kind": "none", "hidden_weight": 1.0}})
         {'recipe': 'x', 'uniformity.kind': 'none'}
     """
     found = flat(config)
-    unread = [f"compression.{name}" for name in _UNUSED_BY_PROJECTION.get(str(found.get("compression.projection")), ())]
+    projection = str(found.get("compression.projection"))
+    unread = [f"compression.{name}" for name in _UNUSED_BY_PROJECTION.get(projection, ())]
+    for name, meant in _MEANT.get(projection, {}).items():
+        if f"compression.{name}" in found and found[f"compression.{name}"] is None:
+            found[f"compression.{name}"] = meant
     for path, off in OFF.items():
         part = path.split(".")[0]
         if found.get(path) == off:
@@ -209,7 +222,7 @@ def _learned(name: str, settings: dict[str, Any], dim: float) -> str:
     goals = {"angle_preserving": f"that learns to keep {kept}", "adversarial": f"that learns to raise {raised}"}
     steps, rate = number(settings, "inner_steps"), number(settings, "inner_rate")
     if not math.isfinite(steps):
-        steps = 1 if name == "angle_preserving" else 10
+        steps = number(_MEANT.get(name), "inner_steps")
     length = f"{rate:g} of its size" if settings.get("normalized") else f"{rate:g} times the gradient"
     how = f"steps for each training step: {steps:g}, each {length}"
     how += ", one more differentiated through" if settings.get("unrolled") else ""
