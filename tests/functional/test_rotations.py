@@ -182,6 +182,18 @@ def test_known_columns_keep_their_gradient_beside_a_dependent_one() -> None:
 
 
 @pytest.mark.parametrize("method", ROTATIONS)
+def test_mapped_over_an_axis_as_over_a_batch(method: str) -> None:
+    raw, coefficient = normal(3, 4, 4), normal(4, 4, seed=1)
+
+    def weighted(matrix: Tensor) -> Tensor:
+        return (orthogonal_matrix(matrix, method=method) * coefficient).sum()
+
+    leaf = raw.clone().requires_grad_()
+    (expected,) = torch.autograd.grad((orthogonal_matrix(leaf, method=method) * coefficient).sum(), leaf)
+    assert torch.allclose(torch.func.vmap(torch.func.grad(weighted))(raw), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ROTATIONS)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiled_equals_eager(method: str, dynamic: bool) -> None:
     compiled = torch.compile(

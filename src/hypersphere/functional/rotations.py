@@ -43,12 +43,12 @@ def orthogonal_matrix(raw: Float[Tensor, "*B D D"], *, method: str = "gram_schmi
     The first two give I for raw = I, the last two for raw = 0.
 
     Args:
-        raw: free parameters, any finite numbers; leading axes are a batch.
+        raw: free parameters, of sizes up to 1e37 (float32); leading axes are a batch.
         method: a name in `ROTATIONS`.
 
     Returns:
-        R, of the shape of `raw`, float32, or float64 for float64 input; computed in that dtype under autocast too.
-        O(D³) operations a matrix.
+        R, of the shape of `raw`, float32, or float64 for float64 input; computed in that dtype under autocast too, as
+        are its derivatives, of any order in reverse mode. O(D³) operations a matrix.
 
     Raises:
         ValueError: if `raw` is not square, or the method is unknown.
@@ -103,6 +103,8 @@ def _one(like: Tensor) -> Tensor:
 class _Cayley(torch.autograd.Function):
     """R = (I + S)(I - S)^{-1} of a skew S; dR = (I - S)^{-1} dS (R + I)."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(skew: Tensor) -> Tensor:
         one = _one(skew)
@@ -125,6 +127,8 @@ class _Cayley(torch.autograd.Function):
 
 class _Reflections(torch.autograd.Function):
     """H_1 ... H_D = I - V U^{-1} V^T of unit columns v_k; U is V^T V above the diagonal, 1/2 on it, 0 below."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(vectors: Tensor) -> Tensor:
@@ -151,6 +155,8 @@ class _Reflections(torch.autograd.Function):
 
 class _GramSchmidt(torch.autograd.Function):
     """Q of raw = Q T; dQ = Q (L - L^T) with L the strictly lower part of Q^T draw T^{-1}."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(raw: Tensor) -> Tensor:
@@ -182,6 +188,8 @@ class _GramSchmidt(torch.autograd.Function):
 class _PolarFactor(torch.autograd.Function):
     """R = U V^T of raw = R P with P symmetric; dR = R Ω with Ω P + P Ω = R^T draw - draw^T R."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(raw: Tensor) -> Tensor:
         left, _, right = torch.linalg.svd(raw)
@@ -203,6 +211,8 @@ class _PolarFactor(torch.autograd.Function):
 
 class _Sylvester(torch.autograd.Function):
     """X with X P + P X = K for a symmetric P >= 0 and a skew K; zero where two eigenvalues of P sum to nothing."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(symmetric: Tensor, right: Tensor) -> Tensor:
