@@ -10,7 +10,7 @@ import torch
 
 from hypersphere.formulas.poles import POLE_OBJECTIVES, Covering, Polarization, PoleObjective
 
-OBJECTIVES = [Polarization(0.0), Polarization(1.0), Polarization(2.5), Covering(0.5), Covering(30.0)]
+OBJECTIVES = [Polarization(0.0), Polarization(1.0), Polarization(2.5), Covering(0.01), Covering(0.5), Covering(30.0)]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
@@ -34,6 +34,14 @@ def test_covering_lies_above_the_smallest_square_by_the_logarithm_at_most() -> N
         excess = Covering(sharpness).value(cosine) - nearest
         assert excess.min() >= -1e-12
         assert excess.max() <= math.log(9) / sharpness + 1e-12
+
+
+@pytest.mark.parametrize("sharpness", [1e-4, 0.01, 0.2, 0.3, 10.0])
+def test_covering_keeps_its_digits_at_any_sharpness(sharpness: float) -> None:
+    cosine = torch.rand(4, 1000, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    square = (2 - 2 * cosine.double()).mul(-sharpness)
+    expected = square.expm1().mean(dim=-1).log1p() / -sharpness
+    torch.testing.assert_close(Covering(sharpness).value(cosine).double(), expected, rtol=3e-6, atol=0)
 
 
 def test_a_pole_on_a_neuron_feels_nothing() -> None:

@@ -287,3 +287,16 @@ def test_wrong_input_is_refused() -> None:
         ValueError, match=r"expected probe of shape \(2,\), min\(K, D\) numbers for each matrix, got \(3,\)"
     ):
         restricted_isometry(torch.ones(2, 3), probe=torch.ones(3))
+
+
+def test_one_long_row_among_zeros_has_no_penalty_below_zero() -> None:
+    """From the smaller Gram matrix it is a difference of two equal numbers, and rounding takes either side."""
+    long = 1000 * torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    weight = torch.nn.functional.pad(long[:, None], (0, 0, 0, 8)).requires_grad_()
+    found = orthogonality(weight)
+    assert found.shape == (50,)
+    assert (found >= 0).all()
+    size = long.norm(dim=1)
+    assert (found <= 1e-15 * size**4).all()
+    (gradient,) = torch.autograd.grad(found.sum(), weight)
+    assert (gradient.abs().amax(dim=(1, 2)) <= 1e-14 * size**3).all()

@@ -72,7 +72,7 @@ class Covering:
     It lies between the smallest squared distance and that plus ln(K) / gamma.
 
     Args:
-        sharpness: gamma in (0, 1e4], per squared distance.
+        sharpness: gamma in [1e-4, 1e4], per squared distance.
 
     Source:
         liu2021uniformity, maximum hyperspherical coverage; the soft form is that of the released code.
@@ -90,6 +90,9 @@ class Covering:
     def value(self, cosine: Tensor) -> Tensor:
         """The soft smallest squared distance."""
         exponent = (cosine - 1).mul(2 * self.sharpness)
+        if self.sharpness < 0.25:
+            # close to the mean squared distance; the difference of two logarithms would leave three digits of it
+            return exponent.expm1().mean(dim=-1).log1p() / -self.sharpness
         return (math.log(cosine.shape[-1]) - exponent.logsumexp(dim=-1)) / self.sharpness
 
     def slope(self, cosine: Tensor) -> Tensor:

@@ -75,8 +75,8 @@ def orthogonality(
     .. math::
         \sum_{i \ne j} (w_i \cdot w_j)^2 = \|W W^\top\|_F^2 - \sum_i |w_i|^4
 
-    For K > 2 D it is computed from WᵀW, (D, D), in float64, where the difference on the right is safe. With
-    `normalized` it is at least K² / D - K (Welch's bound, reached by tight frames), or 0 for K <= D.
+    For K > 2 D it is computed from WᵀW, (D, D), in float64: to 1e-15 of the sum of |w_i|⁴, so that of rows a
+    thousandth as long as the longest four digits are left. With `normalized` it is at least K² / D - K (Welch's bound, reached by tight frames), or 0 for K <= D.
 
     Args:
         weight: K >= 2 neurons as rows; leading axes stack matrices, each of which has its own value.
@@ -114,7 +114,8 @@ def orthogonality(
         rows = _rows(weight, normalized, torch.float64, _LARGEST_ENTRY[result])
         lengths = rows.square().sum(dim=-1)
         total = products(rows.mT, rows).square().sum(dim=(-2, -1)) - lengths.square().sum(dim=-1)
-        total = narrow(total, result)
+        # no sum of squares is negative; a difference that is all rounding may be
+        total = narrow(total.clamp_min(0.0), result)
     return total if reduction == "sum" else total / (num_neurons * (num_neurons - 1))
 
 

@@ -152,7 +152,8 @@ def covering(
 
     The paper takes the hard minimum over i and the maximum over the whole sphere: the largest hole between the
     directions. Here the maximum is over the P poles given, which an adversary moves: `sharpest_poles`. L exceeds the
-    smallest squared distance by ln(K) / gamma at most. In half space the mean runs over the 2K points ±u_i.
+    smallest squared distance by ln(K) / gamma at most. In half space the mean runs over the 2K points ±u_i, and 2K
+    stands for K.
 
     Args:
         weight: K neurons as rows, any length; leading axes stack matrices, each of which has its own value.
