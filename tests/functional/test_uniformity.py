@@ -318,22 +318,25 @@ def test_low_precision_is_computed_in_float32() -> None:
 # ------------------------------------------------------------------------------------------------------------ compile
 
 
-def test_compiled_equals_eager() -> None:
+POLES = rows(2, 4, dtype=torch.float32)
+COMPILED: dict[str, Callable[[Tensor], Tensor]] = {
+    "separation": lambda w: separation(w, distance="angular", half_space=True),
+    "polarization": lambda w: polarization(w, sharpest_poles(w, POLES, "polarization", num_steps=2)),
+    "covering": lambda w: covering(w, sharpest_poles(w, POLES, Covering(3.0), num_steps=2), half_space=True),
+    "resultant": lambda w: resultant(w),
+    "gram": lambda w: gram_log_determinant(w, half_space=True),
+}
+
+
+@pytest.mark.parametrize("kind", COMPILED)
+def test_compiled_equals_eager(kind: str) -> None:
     torch.compiler.reset()
-    poles = rows(2, 4, dtype=torch.float32)
-    functions: list[Callable[[Tensor], Tensor]] = [
-        lambda w: separation(w, distance="angular", half_space=True),
-        lambda w: polarization(w, sharpest_poles(w, poles, "polarization", num_steps=2)),
-        lambda w: covering(w, sharpest_poles(w, poles, Covering(3.0), num_steps=2), half_space=True),
-        lambda w: resultant(w),
-        lambda w: gram_log_determinant(w, half_space=True),
-    ]
-    for function in functions:
-        weight = rows(6, 4, dtype=torch.float32).requires_grad_()
-        compiled = torch.compile(function, fullgraph=True, backend="aot_eager")(weight)
-        torch.testing.assert_close(compiled, function(weight))
-        gradients = [torch.autograd.grad(value, weight)[0] for value in (compiled, function(weight))]
-        torch.testing.assert_close(*gradients)
+    function = COMPILED[kind]
+    weight = rows(6, 4, dtype=torch.float32).requires_grad_()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")(weight)
+    torch.testing.assert_close(compiled, function(weight))
+    gradients = [torch.autograd.grad(value, weight)[0] for value in (compiled, function(weight))]
+    torch.testing.assert_close(*gradients)
 
 
 # ------------------------------------------------------------------------------------------------------------- errors

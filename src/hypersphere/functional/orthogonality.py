@@ -76,7 +76,8 @@ def orthogonality(
         \sum_{i \ne j} (w_i \cdot w_j)^2 = \|W W^\top\|_F^2 - \sum_i |w_i|^4
 
     For K > 2 D it is computed from WᵀW, (D, D), in float64: to 1e-15 of the sum of |w_i|⁴, so that of rows a
-    thousandth as long as the longest four digits are left. With `normalized` it is at least K² / D - K (Welch's bound, reached by tight frames), or 0 for K <= D.
+    thousandth as long as the longest four digits are left. With `normalized` it is at least K² / D - K (Welch's
+    bound, reached by tight frames), or 0 for K <= D.
 
     Args:
         weight: K >= 2 neurons as rows; leading axes stack matrices, each of which has its own value.
