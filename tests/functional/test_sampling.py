@@ -211,6 +211,15 @@ def test_ignored_samples_change_nothing() -> None:
         assert torch.allclose(expected, padded, rtol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_labels_of_any_width_are_the_same_labels(dtype: torch.dtype) -> None:
+    """156 in uint8 has the bits of -100 in int8, and is a class like any other."""
+    weight, labels = normal(200, 3), torch.tensor([3, 100, 3] if dtype == torch.int8 else [3, 156, 3])
+    for rule in ("targets", "unique"):
+        expected = minibatch_energy(weight, labels, rule=rule)
+        assert torch.equal(minibatch_energy(weight, labels.to(dtype), rule=rule), expected)
+
+
 @pytest.mark.parametrize("rule", ["targets", "unique"])
 def test_gradients_are_those_of_the_value(rule: str) -> None:
     weight, labels = normal(5, 3).requires_grad_(), torch.tensor([0, 3, 3, 2])

@@ -223,9 +223,11 @@ def minibatch_energy(
     if num_classes < 2:
         raise ValueError(f"{who}: expected at least 2 class vectors, got K={num_classes}.")
     _check_targets(who, targets, num_classes, ignore_index)
-    valid = targets != ignore_index
+    # a narrow dtype would take ignore_index for a class: -100 is 156 in uint8
+    rows = targets.long()
+    valid = rows != ignore_index
     # rows that are left out look at class 0 with a share of nothing
-    rows = targets.long().masked_fill(~valid, 0)
+    rows = rows.masked_fill(~valid, 0)
     if rule == "unique":
         return _unique_pairs(weight, rows, valid, potential, half_space, eps)
     share = valid.double() / valid.sum().clamp_min(1)
@@ -264,6 +266,7 @@ def _check_targets(who: str, targets: Tensor, num_classes: int, ignore_index: in
     if targets.ndim != 1:
         raise ValueError(f"{who}: expected targets (N,), got shape {tuple(targets.shape)}.")
     if targets.device.type == "cpu" and not torch.compiler.is_compiling():
+        targets = targets.long()
         wrong = (((targets < 0) | (targets >= num_classes)) & (targets != ignore_index)).nonzero()
         if len(wrong):
             position = int(wrong[0, 0])
