@@ -141,6 +141,11 @@ def test_wrong_arguments_are_refused_in_words(options: dict, message: str) -> No
         Rotation(**options)
 
 
+def test_whole_numbers_are_refused_in_words() -> None:
+    with pytest.raises(TypeError, match=r"Rotation: expected weight0 of a floating-point dtype, got torch\.int64\."):
+        Rotation(6)(torch.ones(2, 6, dtype=torch.long))
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (6,)])
 def test_another_dimension_is_refused_in_words(shape: tuple[int, ...]) -> None:
     with pytest.raises(

@@ -223,7 +223,9 @@ def test_compiled_equals_eager(kind: str) -> None:
         ("covering", {"num_poles": 0}, r"Uniformity: num_poles must be a whole number of 1 or more, got 0"),
         ("covering", {"inner_steps": -1}, r"Uniformity: inner_steps must be a whole number of 0 or more, got -1"),
         ("covering", {"inner_momentum": 1.0}, r"Uniformity: inner_momentum must lie in \[0, 0\.9999\], got 1"),
-        ("separation", {"eps": math.nan}, r"Uniformity: eps must lie in \[0, inf\], got nan"),
+        ("separation", {"eps": math.nan}, r"Uniformity: eps must lie in \[0, 1e\+30\], got nan"),
+        ("separation", {"eps": math.inf}, r"Uniformity: eps must lie in \[0, 1e\+30\], got inf"),
+        ("covering", {"inner_rate": math.inf}, r"Uniformity: inner_rate must lie in \[0, 1000\], got inf"),
         ("separation", {"output_weight": -1.0}, r"Uniformity: output_weight must lie in \[0, inf\], got -1"),
     ],
 )

@@ -323,7 +323,7 @@ def sharpest_poles(
         eps: added inside the square root of the neurons' norms, >= 0.
         num_steps: steps, >= 0; the released code takes 10 for each step of the network.
         rate: radians that a step moves for a gradient of 1 (longer gradients count as 1), >= 0. At a sharpness gamma,
-            rates above 0.95 / gamma (at momentum 0.9) swing about a maximum instead of settling there.
+            rates above 0.95 / gamma (at momentum 0.9) can swing about a maximum instead of settling there.
         momentum: in [0, 1).
 
     Returns:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hypersphere.checks import check_choice, check_count
+from hypersphere.checks import check_choice, check_count, check_floating
 from hypersphere.formulas.directions import working_dtype
 from hypersphere.formulas.stacks import products
 from hypersphere.functional.rotations import ROTATIONS, TRIANGULAR, orthogonal_matrix
@@ -115,6 +115,7 @@ class Rotation(nn.Module):
 
     def forward(self, weight0: Tensor) -> Tensor:
         """The rows of `weight0` rotated."""
+        check_floating("Rotation", "weight0", weight0)
         rows = weight0.flatten(1) if weight0.ndim > 1 else weight0
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise ValueError(

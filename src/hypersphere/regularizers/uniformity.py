@@ -114,10 +114,10 @@ class Uniformity(LayerRegularizer):
         who = self._who
         function = lookup("kind of uniformity", kind, UNIFORMITIES)
         check_options(who, kind, function, options, not_here=("half_space", "eps"))
-        check_range(who, "eps", eps, low=0.0)
+        check_range(who, "eps", eps, low=0.0, high=1e30)
         check_count(who, "num_poles", num_poles)
         check_count(who, "inner_steps", inner_steps, low=0)
-        check_range(who, "inner_rate", inner_rate, low=0.0)
+        check_range(who, "inner_rate", inner_rate, low=0.0, high=1e3)
         check_range(who, "inner_momentum", inner_momentum, low=0.0, high=0.9999)
         if kind == "resultant" and (half_space or output_half_space):
             raise ValueError(
