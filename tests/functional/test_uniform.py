@@ -195,3 +195,16 @@ def test_where_the_deviation_ends() -> None:
         energy_deviation(3, 1)
     with pytest.raises(ValueError, match=r"unknown distance 'cosine': choose angular, euclidean"):
         energy_deviation(3, 3, distance="cosine")
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+def test_a_spread_beside_which_the_mean_is_nothing(half_space: bool) -> None:
+    """At s = 4999 the mean of f is below the smallest number, and that of f² is 1: two points all but meet."""
+    second = expected_energy(10_000, power=9998.0)
+    found = energy_deviation(5, 10_000, power=4999.0, half_space=half_space)
+    expected = (2 * 4 / 5 * 2 * second) ** 0.5 / 9 if half_space else (2 * second / 20) ** 0.5
+    assert found == pytest.approx(expected, rel=1e-12)
+    second = expected_energy(10_000, power=9998.0, distance="angular")
+    expected = (2 * 4 / 5 * 2 * second) ** 0.5 / 9 if half_space else (2 * second / 20) ** 0.5
+    found = energy_deviation(5, 10_000, power=4999.0, distance="angular", half_space=half_space)
+    assert found == pytest.approx(expected, rel=1e-9)

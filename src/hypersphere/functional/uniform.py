@@ -158,6 +158,9 @@ def _chord_variance(dim: int, power: float, half_space: bool) -> float:
         near, far = _zeta(2, half), _zeta(2, 2 * half)
         return (near - 2 * far) / 2 if half_space else (near - far) / 4
     near, far = (_log_gamma_bend(x, power / 2) for x in (half, 2 * half))
+    if near - far > 100:
+        # the square of the mean is nothing beside the mean of the square, and may be too small for a number
+        return _chord_energy(dim, 2 * power) * (2 if half_space else 1)
     square = _chord_energy(dim, power) ** 2
     # E f² = I_s² e^(near - far) and E f f' = I_s² e^(-far)
     if not half_space:
@@ -202,14 +205,12 @@ def _angle_variance(dim: int, power: float, half_space: bool) -> float:
     if power == 0:
         value = -log_theta - mean - (log_rest + mean if half_space else 0.0)
         return float((weight * value**2).sum() / weight.sum())
-    # relative to f, so that f² at the singularity meets its weight in logarithms
-    relative = 1 - mean * np.exp(power * log_theta)
+    # f meets the root of its weight in logarithms, at the singularity and where it is too small for a number
+    root = (log_density - log_density.max()) / 2
+    part = np.exp(root - power * log_theta) - (2 if half_space else 1) * mean * np.exp(root)
     if half_space:
-        # even about pi/2: where theta is the larger part, the two change places
-        log_theta, log_rest = np.minimum(log_theta, log_rest), np.maximum(log_theta, log_rest)
-        relative = 1 + np.exp(power * (log_theta - log_rest)) - 2 * mean * np.exp(power * log_theta)
-    square = np.exp(log_density - 2 * power * log_theta - log_density.max()) * relative**2
-    return float(square.sum() / weight.sum())
+        part += np.exp(root - power * log_rest)
+    return float((part**2).sum() / weight.sum())
 
 
 def _angle_nodes(dim: int, gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
