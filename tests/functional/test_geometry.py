@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 
+from hypersphere.formulas.directions import lengths
 from hypersphere.functional import normalize, pairwise_angle, pairwise_cosine
 
 
@@ -117,3 +118,12 @@ def test_wrong_input_is_explained() -> None:
         normalize(a, eps=-1.0)
     with pytest.raises(TypeError, match=r"normalize: expected vectors of a floating-point dtype, got torch.int64"):
         normalize.__wrapped__(torch.ones(2, 3, dtype=torch.int64))
+
+
+def test_lengths_have_a_gradient_wherever_they_are() -> None:
+    vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0], [3e18, 4e18], [3e-20, 4e-20]], requires_grad=True)
+    found = lengths(vectors)
+    torch.testing.assert_close(found, torch.tensor([5.0, 0.0, 5e18, 5e-20]), rtol=1e-6, atol=0)
+    (gradient,) = torch.autograd.grad(found.sum(), vectors)
+    direction = torch.tensor([0.6, 0.8])
+    torch.testing.assert_close(gradient, torch.stack([direction, 0 * direction, direction, direction]))

@@ -166,3 +166,12 @@ def test_poles_next_to_a_neuron_are_thrown_no_farther_than_a_step() -> None:
     assert math.dist(found[0].tolist(), normalize(near)[0].tolist()) == pytest.approx(0.05, rel=1e-2)
     # on the neuron itself its force has no direction
     assert torch.equal(found[1], weight[0])
+
+
+def test_a_zero_pole_sets_off_where_there_is_a_way_up() -> None:
+    zero = torch.zeros(1, 3, dtype=torch.float64)
+    found = sharpest_poles(torch.eye(3, dtype=torch.float64), zero, "covering", num_steps=300)
+    torch.testing.assert_close(found, torch.full_like(zero, -(3**-0.5)), rtol=1e-3, atol=0)
+    # of a square nothing is left where it balances
+    square = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
+    assert torch.equal(sharpest_poles(square, zero, "covering"), zero)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["full_precision", "narrow", "own_cosine", "unit_rows", "widen", "working_dtype"]
+__all__ = ["full_precision", "lengths", "narrow", "own_cosine", "unit_rows", "widen", "working_dtype"]
 
 # rows whose largest entry is below this count as zero: their reciprocal norm would overflow
 _ZERO_ROW = {torch.float32: 1e-30, torch.float64: 1e-290}
@@ -88,6 +88,11 @@ def unit_rows(vectors: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
         square = scaled.square().sum(dim=-1, keepdim=True).masked_fill(zero, 1.0)
         factor = square.rsqrt().masked_fill(zero, 0.0)
     return scaled * factor, factor / size
+
+
+def lengths(vectors: Tensor) -> Tensor:
+    """Lengths along the last axis, (...), float32 or float64; 0 with gradient zero for a row that counts as zero."""
+    return (unit_rows(vectors)[0] * vectors).sum(dim=-1)
 
 
 def own_cosine(unit: Tensor, eps: float) -> Tensor:

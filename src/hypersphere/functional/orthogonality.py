@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_count, check_floating
-from hypersphere.formulas.directions import narrow, unit_rows, widen, working_dtype
+from hypersphere.formulas.directions import lengths, narrow, unit_rows, widen, working_dtype
 from hypersphere.formulas.stacks import check_stack, products
 
 __all__ = ["ORTHOGONALITIES", "orthogonality", "orthonormality", "restricted_isometry"]
@@ -184,8 +184,7 @@ def restricted_isometry(
     for _ in range(num_iterations):
         direction = unit_rows(image)[0]
         image = products(rows.mT, products(rows, direction[..., None]))[..., 0] - direction
-    # the length of a vector, with gradient zero where it is zero
-    sigma = (unit_rows(image)[0] * image).sum(dim=-1)
+    sigma = lengths(image)
     return sigma.square() if squared else sigma
 
 

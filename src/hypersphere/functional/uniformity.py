@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_count, check_range, lookup
-from hypersphere.formulas.directions import narrow, own_cosine, unit_rows, widen, working_dtype
+from hypersphere.formulas.directions import lengths, narrow, own_cosine, unit_rows, widen, working_dtype
 from hypersphere.formulas.energies import DISTANCES
 from hypersphere.formulas.poles import POLE_OBJECTIVES, Covering, Polarization, PoleObjective
 from hypersphere.formulas.stacks import check_stack, products
@@ -222,9 +222,7 @@ def resultant(
     rows = _unit(who, weight, eps)
     if not normalized:
         rows = widen(weight, working_dtype(weight.dtype))
-    mean = rows.mean(dim=-2)
-    # the length of a vector, with gradient zero where it is zero
-    length = (unit_rows(mean)[0] * mean).sum(dim=-1)
+    length = lengths(rows.mean(dim=-2))
     return length if reduction == "mean" else length * weight.shape[-2]
 
 
@@ -316,7 +314,8 @@ def sharpest_poles(
 
     Args:
         weight: K neurons as rows, any length; leading axes stack matrices. They stay where they are.
-        poles: P poles as rows for each matrix, where the search begins; of any length, zero rows stay zero.
+        poles: P poles as rows for each matrix, where the search begins; of any length; a zero row begins
+            at right angles to every neuron.
         objective: "polarization" or "covering" at their defaults, or `formulas.poles.Polarization(power)`,
             `Covering(sharpness)`.
         half_space: add the antipode of every neuron.
@@ -327,7 +326,7 @@ def sharpest_poles(
         momentum: in [0, 1).
 
     Returns:
-        Unit rows of the shape and dtype of `poles`, detached.
+        Unit rows of the shape and dtype of `poles`, detached; a zero row that found no worse place stays one.
 
     Raises:
         ValueError: if the shapes are not (..., K, D) and (..., P, D) with the same D, or an option is unknown or out of
