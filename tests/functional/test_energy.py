@@ -475,3 +475,17 @@ def test_blocked_names_why_it_cannot_run() -> None:
     with pytest.raises(ValueError, match=r"impl='blocked' cannot run here: weight is a Wrapped .* Use impl='auto'"):
         hyperspherical_energy(weight, impl="blocked")
     assert torch.isfinite(hyperspherical_energy(weight))
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+def test_an_energy_beyond_the_range_still_has_the_gradient_of_all_other_pairs(half_space: bool) -> None:
+    weight = directions(6, 3, dtype=torch.float32)
+    weight[1] = weight[0]
+    options = {"power": 6.0, "half_space": half_space}
+    energies, slopes = zip(*(value_and_gradient(weight, impl=impl, **options) for impl in IMPLEMENTATIONS), strict=True)
+    assert all(energy == torch.finfo(torch.float32).max for energy in energies)
+    exact, expected = value_and_gradient(weight.double(), **options)
+    assert exact > torch.finfo(torch.float32).max
+    for slope in slopes:
+        assert slope.norm() > 0.1
+        torch.testing.assert_close(slope.double(), expected, rtol=1e-5, atol=1e-6)

@@ -46,12 +46,34 @@ def widen(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return wide
 
 
+class _Narrow(torch.autograd.Function):
+    """A cast to a narrower dtype that stops at its ends; its gradient is that of a cast there too."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(wide: Tensor, dtype: torch.dtype) -> Tensor:
+        largest = torch.finfo(dtype).max
+        return wide.clamp(-largest, largest).to(dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, torch.dtype], output: Tensor) -> None:
+        ctx.wide = inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return grad_outputs[0].to(ctx.wide), None
+
+
 def narrow(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """`tensor.to(dtype)` with values beyond the range of `dtype` at its ends; differentiable."""
+    """`tensor.to(dtype)` with values beyond the range of `dtype` at its ends; differentiable as if it had none.
+
+    One pair of equal neurons can take an energy out of the range; all others still have a gradient then.
+    """
     if torch.finfo(dtype).max >= torch.finfo(tensor.dtype).max:
         return tensor.to(dtype)
-    largest = torch.finfo(dtype).max
-    return tensor.clamp(-largest, largest).to(dtype)
+    narrowed: Tensor = _Narrow.apply(tensor, dtype)
+    return narrowed
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
