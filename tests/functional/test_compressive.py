@@ -230,6 +230,27 @@ def test_bfloat16_products_are_near() -> None:
     torch.testing.assert_close(rounded, exact, rtol=1e-3, atol=0)
 
 
+def test_autocast_changes_nothing() -> None:
+    weight, projection = matrices((12, 40), (8, 40), dtype=torch.float32)
+    weight.requires_grad_()
+
+    def adversarial(rows: Tensor) -> Tensor:
+        learned = adversarial_projection(rows, projection, num_steps=3, rate=0.02, normalized=True, unrolled=True)
+        return projected_energy(rows, learned, half_space=True)
+
+    def preserving(rows: Tensor) -> Tensor:
+        return projected_energy(rows, angle_preserving_projection(rows, projection, unrolled=True))
+
+    for function in (adversarial, preserving, functools.partial(projection_distortion, projection=projection)):
+        value = function(weight)
+        (gradient,) = torch.autograd.grad(value, weight)
+        with torch.autocast("cpu", torch.bfloat16):
+            under = function(weight)
+            (slope,) = torch.autograd.grad(under, weight)
+        torch.testing.assert_close(under, value, rtol=1e-6, atol=0)
+        torch.testing.assert_close(slope, gradient, rtol=1e-5, atol=1e-7)
+
+
 def test_equal_angles_have_gradient_zero() -> None:
     weight = torch.eye(3, requires_grad=True)
     value = projection_distortion(weight, torch.eye(3))
@@ -267,9 +288,15 @@ def test_wrong_input_is_told() -> None:
         projection_distortion(weight, torch.ones(3, 6), objective="cosines")
     with pytest.raises(ValueError, match=r"projection_distortion: expected at least 2 neurons, got 1"):
         projection_distortion(torch.ones(1, 6), torch.ones(3, 6))
-    with pytest.raises(ValueError, match=r"angle_preserving_projection: rate must lie in \[0, inf\], got -0.1"):
+    with pytest.raises(ValueError, match=r"angle_preserving_projection: rate must lie in \[0, 1e\+06\], got -0.1"):
         angle_preserving_projection(weight, torch.ones(3, 6), rate=-0.1)
     with pytest.raises(ValueError, match=r"adversarial_projection: num_steps must be a whole number of 0 or more"):
         adversarial_projection(weight, torch.ones(3, 6), num_steps=-1)
+    with pytest.raises(ValueError, match=r"projected_energy: expected .* none empty, got \(4, 6\) and \(0, 3, 6\)"):
+        projected_energy(weight, torch.ones(0, 3, 6))
+    with pytest.raises(ValueError, match=r"grouped_energy: expected coordinates \(C, P\) with C, P >= 1, got \(0, 2\)"):
+        grouped_energy(weight, torch.ones(0, 2, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"adversarial_projection: rate must lie in \[0, 1e\+06\], got inf"):
+        adversarial_projection(weight, torch.ones(3, 6), rate=float("inf"))
     with pytest.raises(TypeError, match=r"grouped_energy: .*weight"):
         grouped_energy(torch.ones(4, 6, dtype=torch.int64), torch.tensor([[0, 1]]))

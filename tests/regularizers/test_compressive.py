@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 
 import pytest
 import torch
@@ -107,7 +108,7 @@ def test_random_projections_are_drawn_again_every_so_many_steps() -> None:
     for _ in range(7):
         energy(model)
         seen.append(energy.state.tensors["2"])
-    assert [torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False)] == [True, True, False] * 2
+    assert [torch.equal(a, b) for a, b in itertools.pairwise(seen)] == [True, True, False] * 2
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS)
@@ -234,6 +235,31 @@ def test_compiled_equals_eager(projection: str) -> None:
         torch.testing.assert_close(found, expected)
         parameters = [p for p in model.parameters() if p.ndim > 1]
         torch.testing.assert_close(torch.autograd.grad(found, parameters), torch.autograd.grad(expected, parameters))
+
+
+@pytest.mark.parametrize("projection", ["random", "adversarial"])
+def test_two_calls_in_one_compiled_function_are_two_steps(projection: str) -> None:
+    model = small()
+    eager, compiled = (CompressiveEnergy(projection, dim=10) for _ in range(2))
+    twice = torch.compile(lambda network: compiled(network) - compiled(network), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(twice(model), eager(model) - eager(model))
+    assert compiled.state.clock.steps == 2
+
+
+def test_a_state_of_another_size_is_drawn_anew() -> None:
+    model, energy = small(), CompressiveEnergy("adversarial", dim=10)
+    energy(model)
+    other = CompressiveEnergy("adversarial", dim=12)
+    other.load_state_dict(energy.state_dict())
+    other(model)
+    assert other.state.tensors["2"].shape == (12, 72)
+
+
+def test_a_group_of_one_neuron_has_no_angle_to_keep() -> None:
+    model = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(32, 5))
+    energy = CompressiveEnergy("angle_preserving", dim=4)
+    assert energy.skipped(model) == {"0": "1 neuron in each group is too few, an angle needs 2"}
+    assert energy(model).isfinite()
 
 
 # ----------------------------------------------------------------------------------------------------------- errors

@@ -177,6 +177,14 @@ def test_drawn_rows_are_kept_between_steps_and_resumed() -> None:
         HypersphericalEnergy(num_rows=0)
 
 
+def test_drawn_rows_of_a_larger_layer_are_not_taken_for_those_of_a_smaller() -> None:
+    energy = HypersphericalEnergy(num_rows=8, output=())
+    energy(nn.Linear(3, 1000))
+    smaller = nn.Linear(3, 9)
+    assert energy.eval()(smaller).isfinite()
+    assert energy.train()(smaller).isfinite()
+
+
 def test_drawn_rows_compile() -> None:
     model = small()
     eager, compiled = (HypersphericalEnergy(power=1.0, num_rows=3) for _ in range(2))
@@ -322,8 +330,8 @@ def test_a_model_with_nothing_to_regularise_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden_weight": -1.0}, r"HypersphericalEnergy: hidden_weight must lie in \[0, inf\], got -1"),
-        ({"output_weight": math.nan}, r"HypersphericalEnergy: output_weight must lie in \[0, inf\], got nan"),
+        ({"hidden_weight": -1.0}, r"HypersphericalEnergy: hidden_weight must lie in \[0, 1e\+30\], got -1"),
+        ({"output_weight": math.nan}, r"HypersphericalEnergy: output_weight must lie in \[0, 1e\+30\], got nan"),
         ({"eps": -1e-4}, r"HypersphericalEnergy: eps must lie in \[0, inf\], got -0\.0001"),
         ({"power": -1.0}, r"power must lie in \[0, 10000\], got -1"),
         ({"distance": "angle"}, r"unknown distance 'angle': choose angular, euclidean"),

@@ -226,7 +226,7 @@ def test_compiled_equals_eager(kind: str) -> None:
         ("separation", {"eps": math.nan}, r"Uniformity: eps must lie in \[0, 1e\+30\], got nan"),
         ("separation", {"eps": math.inf}, r"Uniformity: eps must lie in \[0, 1e\+30\], got inf"),
         ("covering", {"inner_rate": math.inf}, r"Uniformity: inner_rate must lie in \[0, 1000\], got inf"),
-        ("separation", {"output_weight": -1.0}, r"Uniformity: output_weight must lie in \[0, inf\], got -1"),
+        ("separation", {"output_weight": -1.0}, r"Uniformity: output_weight must lie in \[0, 1e\+30\], got -1"),
     ],
 )
 def test_wrong_options_are_refused_at_once(kind: str, options: dict[str, object], message: str) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from hypersphere.checks import check_choice, check_count, check_floating, check_range
 from hypersphere.formulas.angles import angle_from_cosine
-from hypersphere.formulas.directions import full_precision, unit_rows, widen, working_dtype
+from hypersphere.formulas.directions import unit_rows, widen, working_dtype
+from hypersphere.formulas.stacks import check_stack, products
 from hypersphere.functional.energy import stacked_energy
 
 __all__ = [
@@ -103,7 +104,7 @@ def grouped_energy(
         Scalar, float32 or wider: the mean over groups.
 
     Raises:
-        ValueError: as `hyperspherical_energy`.
+        ValueError: if there is no group, or as `hyperspherical_energy`.
         IndexError: for a coordinate out of range.
 
     Source:
@@ -114,7 +115,12 @@ def grouped_energy(
         >>> grouped_energy(weight, torch.tensor([[0, 1], [2, 3]]), power=2.0)
         tensor(0.5000)
     """
-    check_floating("grouped_energy", "weight", weight)
+    check_stack("grouped_energy", "weight", weight)
+    if coordinates.ndim != 2 or not coordinates.numel():
+        raise ValueError(
+            "grouped_energy: expected coordinates (C, P) with C, P >= 1, got "
+            f"{tuple(coordinates.shape)}. One group is coordinates[None]."
+        )
     chosen = weight[..., coordinates.to(weight.device)].movedim(-3, -2)
     return stacked_energy(
         chosen.flatten(0, -3), power=power, distance=distance, half_space=half_space, eps=eps, impl=impl
@@ -160,9 +166,8 @@ def projection_distortion(
         raise ValueError(f"{who}: expected at least 2 neurons, got {weight.shape[-2]}.")
     dtype = working_dtype(weight.dtype)
     original, _ = unit_rows(widen(weight, dtype).flatten(0, -3) if weight.ndim > 2 else widen(weight, dtype)[None])
-    with full_precision(weight.device):
-        shadow, _ = unit_rows(original @ widen(projection, dtype).T)
-        before, after = original @ original.mT, shadow @ shadow.mT
+    shadow, _ = unit_rows(products(original, widen(projection, dtype).T))
+    before, after = products(original, original.mT), products(shadow, shadow.mT)
     # i = j is no pair: both cosines become the same constant, and no angle function meets a 1
     same = torch.eye(weight.shape[-2], dtype=torch.bool, device=weight.device)
     before, after = before.masked_fill(same, 0.0), after.masked_fill(same, 0.0)
@@ -280,7 +285,7 @@ def _follow(
     """`projection` after steps up (sign 1) or down (sign -1) the gradient of `objective(weight, projection)`."""
     _check_widths(who, weight, projection)
     check_count(who, "num_steps", num_steps, low=0)
-    check_range(who, "rate", rate, low=0.0)
+    check_range(who, "rate", rate, low=0.0, high=1e6)
     if not unrolled:
         weight, projection = weight.detach(), projection.detach()
     slope = torch.func.grad(objective, argnums=1)
@@ -302,8 +307,7 @@ def _project(weight: Tensor, projection: Tensor) -> Tensor:
     matrix = projection.reshape(-1, dim)
     rows = widen(weight, working_dtype(weight.dtype)).reshape(-1, dim)
     product = torch.bfloat16 if matrix.dtype == torch.bfloat16 else rows.dtype
-    with full_precision(weight.device):
-        projected = (rows.to(product) @ matrix.to(product).T).to(rows.dtype)
+    projected = products(rows.to(product), matrix.to(product).T).to(rows.dtype)
     # (G·K, C·P) -> (G, C, K, P)
     size = projection.shape[-2]
     return projected.view(-1, num_neurons, matrix.shape[0] // size, size).transpose(1, 2).flatten(0, 1)
@@ -312,8 +316,9 @@ def _project(weight: Tensor, projection: Tensor) -> Tensor:
 def _check_widths(who: str, weight: Tensor, projection: Tensor) -> None:
     check_floating(who, "weight", weight)
     check_floating(who, "projection", projection)
-    if weight.ndim < 2 or projection.ndim < 2 or weight.shape[-1] != projection.shape[-1] or not weight.numel():
+    fits = weight.ndim >= 2 and projection.ndim >= 2 and weight.shape[-1] == projection.shape[-1]
+    if not fits or not weight.numel() or not projection.numel():
         raise ValueError(
-            f"{who}: expected weight (..., K, D) and projection (..., P, D) with the same D, got "
+            f"{who}: expected weight (..., K, D) and projection (..., P, D) with the same D and none empty, got "
             f"{tuple(weight.shape)} and {tuple(projection.shape)}."
         )

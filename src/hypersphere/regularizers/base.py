@@ -60,8 +60,8 @@ class LayerRegularizer(nn.Module, abc.ABC):
         output: Patterns | None = None,
     ) -> None:
         super().__init__()
-        check_range(self._who, "hidden_weight", hidden_weight, low=0.0)
-        check_range(self._who, "output_weight", output_weight, low=0.0)
+        check_range(self._who, "hidden_weight", hidden_weight, low=0.0, high=1e30)
+        check_range(self._who, "output_weight", output_weight, low=0.0, high=1e30)
         self.hidden_weight = hidden_weight
         self.output_weight = output_weight
         self.include = name_patterns(include)
@@ -132,7 +132,8 @@ class LayerRegularizer(nn.Module, abc.ABC):
             self.state.clock.steps += 1
             return
         parts = [layer.name for layer in layers], [layer.weight for layer in layers], [x.is_output for x in layers]
-        self.state.tensors = state_after_step(self._number, *parts, self._state_likes(layers))
+        before, likes = self.state.tensors, self._state_likes(layers)
+        self.state.tensors = state_after_step(self._number, *parts, before, likes)
 
     def advance_from_compiled(
         self, names: Sequence[str], wanted: Sequence[str], weights: Sequence[Tensor], outputs: Sequence[bool]

@@ -36,17 +36,39 @@ def enroll(regularizer: Advances) -> int:
 
 
 def state_after_step(
-    number: int, names: Sequence[str], weights: Sequence[Tensor], outputs: Sequence[bool], likes: dict[str, Tensor]
+    number: int,
+    names: Sequence[str],
+    weights: Sequence[Tensor],
+    outputs: Sequence[bool],
+    before: dict[str, Tensor],
+    likes: dict[str, Tensor],
 ) -> dict[str, Tensor]:
-    """What `LayerState.tensors` holds after one more step; `likes` are tensors of their dtypes and shapes."""
+    """What `LayerState.tensors` holds after one more step.
+
+    Args:
+        number: of the regulariser.
+        names: of the layers.
+        weights: theirs.
+        outputs: which of them are output layers.
+        before: what it holds now. That makes the arguments of two steps differ: equal calls a compiler makes one.
+        likes: empty tensors of the dtypes and shapes that it will hold.
+    """
     detached = [weight.detach() for weight in weights]
-    moved = _advance("\n".join(names), "\n".join(likes), number, detached, list(outputs), list(likes.values()))
+    given = number, detached, list(outputs), list(before.values()), list(likes.values())
+    moved = _advance("\n".join(names), "\n".join(likes), *given)
     return dict(zip(likes, moved, strict=True))
 
 
-@torch.library.custom_op("hypersphere::advance_regularizer", mutates_args=())
+# two calls with the same arguments are two steps: the tag keeps a compiler from making them one
+@torch.library.custom_op("hypersphere::advance_regularizer", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
 def _advance(
-    names: str, wanted: str, number: int, weights: Sequence[Tensor], outputs: Sequence[bool], likes: Sequence[Tensor]
+    names: str,
+    wanted: str,
+    number: int,
+    weights: Sequence[Tensor],
+    outputs: Sequence[bool],
+    before: Sequence[Tensor],
+    likes: Sequence[Tensor],
 ) -> list[Tensor]:
     advance = _ENROLLED[number].advance_from_compiled
     # an operator runs below autograd, which learned projections need; a thread of its own starts above it
@@ -56,6 +78,12 @@ def _advance(
 
 @_advance.register_fake
 def _(
-    names: str, wanted: str, number: int, weights: Sequence[Tensor], outputs: Sequence[bool], likes: Sequence[Tensor]
+    names: str,
+    wanted: str,
+    number: int,
+    weights: Sequence[Tensor],
+    outputs: Sequence[bool],
+    before: Sequence[Tensor],
+    likes: Sequence[Tensor],
 ) -> list[Tensor]:
     return [torch.empty_like(like) for like in likes]

@@ -155,8 +155,8 @@ class CompressiveEnergy(LayerRegularizer):
         lookup("projection", projection, PROJECTIONS)
         check_count(who, "dim", dim, low=2)
         check_count(who, "num_projections", num_projections)
-        check_range(who, "eps", eps, low=0.0)
-        check_range(who, "inner_rate", inner_rate, low=0.0)
+        check_range(who, "eps", eps, low=0.0, high=1e30)
+        check_range(who, "inner_rate", inner_rate, low=0.0, high=1e6)
         check_choice(who, "objective", objective, OBJECTIVES)
         check_choice(who, "ascent", ascent, _ASCENTS)
         check_choice(who, "precision", precision, _PRECISIONS)
@@ -223,6 +223,8 @@ class CompressiveEnergy(LayerRegularizer):
     # -- the base asks --------------------------------------------------------------------------------------------
 
     def _too_few(self, layer: NeuronLayer) -> str | None:
+        if self.projection == "angle_preserving" and layer.weight.shape[-2] < 2:
+            return too_few(layer, 2, "an angle")
         return too_few(layer, 1 if self._in_half_space(layer) else 2)
 
     def _is_ready(self, layers: Sequence[NeuronLayer]) -> bool:
@@ -321,9 +323,9 @@ class CompressiveEnergy(LayerRegularizer):
         return rows, dim
 
     def _fits(self, layer: NeuronLayer) -> bool:
-        """Whether there is a projection for a layer of this width."""
+        """Whether there is a projection of the size that this layer needs."""
         own = self.state.tensors.get(layer.name)
-        return own is not None and own.shape[-1] == layer.weight.shape[-1]
+        return own is not None and own.shape == self._drawn_shape(layer)
 
     def _own(self, layer: NeuronLayer) -> Tensor:
         own = self.state.tensors[layer.name]

@@ -152,7 +152,16 @@ class HypersphericalEnergy(LayerRegularizer):
 
     def _is_ready(self, layers: Sequence[NeuronLayer]) -> bool:
         assert self.state is not None
-        return all(layer.name in self.state.tensors for layer in layers if self._is_sampled(layer))
+        return all(self._fits(layer) for layer in layers if self._is_sampled(layer))
+
+    def _fits(self, layer: NeuronLayer) -> bool:
+        """Whether there are drawn rows, and rows of this layer."""
+        assert self.state is not None
+        rows = self.state.tensors.get(layer.name)
+        if rows is None or rows.shape[1] != self._num_rows:
+            return False
+        # compiled code cannot ask the values; there, a layer has the size that it was compiled with
+        return torch.compiler.is_compiling() or int(rows.max()) < layer.weight.shape[0]
 
     def _measure(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
         """Mean pair energy of each layer; small layers of one shape are computed together, in few launches."""
