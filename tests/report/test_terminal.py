@@ -22,9 +22,19 @@ def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:
     print_diagnosis([subject("mine", model(0))])
     text = capsys.readouterr().out
     table = [line.split() for line in text.splitlines()]
-    assert table[1][
-        :11
-    ] == ["layer", "neurons", "×", "dim", "energy", "place", "sd", "smallest", "angle", "by", "chance"]
+    assert table[1][:11] == [
+        "layer",
+        "neurons",
+        "×",
+        "dim",
+        "energy",
+        "place",
+        "sd",
+        "smallest",
+        "angle",
+        "by",
+        "chance",
+    ]
     assert ["0", "8", "×", "27"] in [line[:4] for line in table]
     assert "Energy: power 0, euclidean distance. Place: 0% is the lowest energy there can be" in text
     assert "- No two neurons of a layer lie within 10.0° of the same direction." in text
