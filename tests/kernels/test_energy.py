@@ -56,11 +56,15 @@ def test_blocks_cover_the_matrix_for_every_count() -> None:
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
-@pytest.mark.parametrize("shape", [(3, 40, 60), (2, 300, 90)])
+# several at a time with some left over, one at a time in one block, in two blocks
+@pytest.mark.parametrize("shape", [(3, 40, 60), (19, 128, 150), (2, 256, 300), (2, 300, 90)])
 @pytest.mark.parametrize("eps", [0.0, 1e-2])
-def test_a_stack_of_lines_agrees_with_the_plain_form(power: float, shape: tuple[int, int, int], eps: float) -> None:
+@pytest.mark.parametrize("half_space", [False, True])
+def test_a_stack_agrees_with_the_plain_form(
+    power: float, shape: tuple[int, int, int], eps: float, half_space: bool
+) -> None:
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
-    options = {"power": power, "half_space": True, "eps": eps}
+    options = {"power": power, "half_space": half_space, "eps": eps}
     expected, found = (stacked_energy(weight, impl=impl, **options) for impl in ("torch", "blocked"))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     factors = torch.arange(1.0, 1 + len(weight), dtype=torch.float64)
