@@ -61,12 +61,19 @@ def energy_and_gradient(
     """
     num_neurons, block = weight.shape[1], block_rows(weight.shape[1], weight.device)
     bounds = [(start, min(start + block, num_neurons)) for start in range(0, num_neurons, block)]
-    unit = weight.new_empty(weight.shape, dtype=energy_dtype(weight.dtype, potential.power))
-    inverse_norm = unit.new_empty(*weight.shape[:2], 1)
+    dtype = energy_dtype(weight.dtype, potential.power)
+    if len(bounds) == 1:
+        unit, inverse_norm = unit_rows(weight.to(dtype), eps)
+    else:
+        # a block at a time, since what lies between is larger than the result
+        unit = weight.new_empty(weight.shape, dtype=dtype)
+        inverse_norm = unit.new_empty(*weight.shape[:2], 1)
+        for first, last in bounds:
+            unit[:, first:last], inverse_norm[:, first:last] = unit_rows(weight[:, first:last].to(dtype), eps)
     own = unit.new_empty(weight.shape[:2])
-    for first, last in bounds:
-        unit[:, first:last], inverse_norm[:, first:last] = unit_rows(weight[:, first:last].to(unit.dtype), eps)
-        own[:, first:last] = own_cosine(unit[:, first:last], eps)
+    if half_space:
+        for first, last in bounds:
+            own[:, first:last] = own_cosine(unit[:, first:last], eps)
     gradient = torch.empty_like(unit) if need_gradient else unit.new_empty(0)
     total = torch.zeros(len(weight), dtype=torch.float64, device=unit.device)
     together = matrices_together(num_neurons, weight.device) if len(bounds) == 1 else 1
@@ -125,7 +132,7 @@ def _block(
 ) -> tuple[Tensor, Tensor]:
     """Sum of the pair energies of one block, or of each of a stack of blocks, in float64, and d phi / dc of its pairs.
 
-    `diagonal` holds u_i · u_i where left and right are the same rows, else None.
+    `diagonal` is given where left and right are the same rows; in half space it holds u_i · u_i.
     """
     cosine = left @ right.mT
     if half_space and diagonal is not None:
