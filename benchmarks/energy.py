@@ -52,7 +52,7 @@ def rows() -> Iterator[Row]:
             )  # fmt: skip
             yield compare(
                 name, "textbook autograd on the K×K matrix", partial(step, weight, "blocked", power),
-                partial(textbook, weight, power), bound=0.30, rounds=5,
+                partial(textbook, weight, power), bound=0.30, rounds=11,
             )  # fmt: skip
     gradient = 32768 * 512 * 4 / 2**20
     yield peak_memory(
@@ -60,6 +60,7 @@ def rows() -> Iterator[Row]:
         "extra memory",
         partial(large_step, 32768, 512),
         bound=gradient + 128,
+        rounds=5,
     )
     yield peak_memory(
         "energy forward + backward, K=100000 D=512", "extra memory", partial(large_step, 100_000, 512), bound=1024
