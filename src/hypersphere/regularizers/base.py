@@ -49,6 +49,10 @@ class LayerRegularizer(nn.Module, abc.ABC):
         under DDP each process adds it whole, and averaging gradients leaves it as it is.
     """
 
+    # where it makes a difference, a subclass sets these from its arguments
+    half_space: bool = False
+    output_half_space: bool = False
+
     def __init__(
         self,
         *,
@@ -144,6 +148,14 @@ class LayerRegularizer(nn.Module, abc.ABC):
         self._advance(layers)
         self.state.clock.steps += 1
         return [self.state.tensors[name].clone() for name in wanted]
+
+    def _in_half_space(self, layer: NeuronLayer) -> bool:
+        return self.output_half_space if layer.is_output else self.half_space
+
+    def _own(self, layer: NeuronLayer) -> Tensor:
+        """What the state holds for a layer, on its device."""
+        assert self.state is not None
+        return self.state.tensors[layer.name].to(layer.weight.device)
 
     def _look(self, layers: Sequence[NeuronLayer]) -> list[Tensor]:
         """Values as the state is; what it lacks is made for the occasion and forgotten."""

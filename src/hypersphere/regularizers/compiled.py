@@ -59,8 +59,7 @@ def state_after_step(
     return dict(zip(likes, moved, strict=True))
 
 
-# two calls with the same arguments are two steps: the tag keeps a compiler from making them one
-@torch.library.custom_op("hypersphere::advance_regularizer", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+@torch.library.custom_op("hypersphere::advance_regularizer", mutates_args=())
 def _advance(
     names: str,
     wanted: str,

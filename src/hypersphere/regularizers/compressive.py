@@ -312,9 +312,6 @@ class CompressiveEnergy(LayerRegularizer):
         impl = "auto" if reasons_not(layer.weight, Riesz(self.power)) else "blocked"
         return self._kernel(layer) | {"impl": impl}
 
-    def _in_half_space(self, layer: NeuronLayer) -> bool:
-        return self.output_half_space if layer.is_output else self.half_space
-
     # -- its projection -------------------------------------------------------------------------------------------
 
     def _drawn_shape(self, layer: NeuronLayer) -> tuple[int, int]:
@@ -326,10 +323,6 @@ class CompressiveEnergy(LayerRegularizer):
         """Whether there is a projection of the size that this layer needs."""
         own = self.state.tensors.get(layer.name)
         return own is not None and own.shape == self._drawn_shape(layer)
-
-    def _own(self, layer: NeuronLayer) -> Tensor:
-        own = self.state.tensors[layer.name]
-        return own if own.device == layer.weight.device else own.to(layer.weight.device)
 
     def _like(self, layer: NeuronLayer) -> Tensor:
         """An empty tensor of the dtype and the device in which projections are drawn."""

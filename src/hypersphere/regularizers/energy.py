@@ -133,9 +133,6 @@ class HypersphericalEnergy(LayerRegularizer):
     def _too_few(self, layer: NeuronLayer) -> str | None:
         return too_few(layer, 1 if self._in_half_space(layer) else 2)
 
-    def _in_half_space(self, layer: NeuronLayer) -> bool:
-        return self.output_half_space if layer.is_output else self.half_space
-
     def _advance(self, layers: Sequence[NeuronLayer]) -> None:
         """Draw the rows of this step."""
         assert self.state is not None
@@ -180,9 +177,7 @@ class HypersphericalEnergy(LayerRegularizer):
 
     def _estimate(self, layer: NeuronLayer) -> Tensor:
         """Energy of the drawn rows with all others."""
-        assert self.state is not None
-        rows = self.state.tensors[layer.name][0].to(layer.weight.device)
-        return minibatch_energy(layer.weight, rows, **self._options(layer), impl=self.impl)
+        return minibatch_energy(layer.weight, self._own(layer)[0], **self._options(layer), impl=self.impl)
 
     def _options(self, layer: NeuronLayer) -> dict[str, Any]:
         return {

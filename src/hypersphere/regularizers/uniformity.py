@@ -224,10 +224,6 @@ class Uniformity(LayerRegularizer):
         poles: Tensor = torch.cat([self._own(layer) for layer in layers]).unflatten(0, (-1, self.num_poles))
         return poles
 
-    def _own(self, layer: NeuronLayer) -> Tensor:
-        assert self.state is not None
-        return self.state.tensors[layer.name].to(layer.weight.device)
-
     def _fits(self, layer: NeuronLayer) -> bool:
         """Whether there are poles for a layer of this width and so many groups."""
         if self.state is None:
@@ -238,6 +234,3 @@ class Uniformity(LayerRegularizer):
     def _shape(self, layer: NeuronLayer) -> tuple[int, int]:
         """Of the poles of a layer, all groups together."""
         return num_groups(layer) * self.num_poles, layer.weight.shape[-1]
-
-    def _in_half_space(self, layer: NeuronLayer) -> bool:
-        return self.output_half_space if layer.is_output else self.half_space
