@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hypersphere needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --constraint constraints.txt --index-url $(TORCH_INDEX) torch)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[train,report,docs,dev]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[train,report,robustness,export,docs,dev]'
 	@touch $@
 
 install: $(INSTALLED) ## make .venv with the tested versions of everything
