@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Which images a run sees, and how they are prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hypersphere.config.ranges import require
+
+__all__ = ["DataConfig"]
+
+
+@dataclass
+class DataConfig:
+    """Which images, and what is done to them on the way to the model.
+
+    Args:
+        name: a name from `hypersphere list`, or a folder, a CSV file or a Parquet file.
+        image_column: the column of images, or None to find it.
+        label_column: the column of labels, or None to find it.
+        size: None if all images have one height and width, or the side length that each is cropped and resized to.
+        validation: fraction of train used as the validation split, in [0, 1).
+        split_seed: picks the validation split, and the test split of a set that has none.
+        keep: class name or number -> fraction of its train images to keep.
+        subsample_seed: picks those.
+        padding: pixels around each training image before it is cut back to its size at a random place.
+        padding_mode: "zero" or "symmetric".
+        flip: whether training images are mirrored at random.
+        mean: subtracted from the pixels 0..255; one number, or one for each channel.
+        std: what they are then divided by.
+        cache: whether decoded images are kept on disk for the next run.
+        stream: decode images while training (True), before (False), or by their size (None).
+    """
+
+    name: str = "digits"
+    image_column: str | None = None
+    label_column: str | None = None
+    size: int | None = None
+    validation: float = 0.0
+    split_seed: int = 0
+    keep: dict[str, float] = field(default_factory=dict)
+    subsample_seed: int = 0
+    padding: int = 0
+    padding_mode: Literal["zero", "symmetric"] = "zero"
+    flip: bool = False
+    mean: list[float] = field(default_factory=lambda: [127.5])
+    std: list[float] = field(default_factory=lambda: [128.0])
+    cache: bool = True
+    stream: bool | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            "data",
+            {
+                f"validation must lie in [0, 1), got {self.validation:g}.": 0 <= self.validation < 1,
+                f"padding must be 0 or more, got {self.padding}.": self.padding >= 0,
+                f"every number of std must be above 0, got {self.std}.": min(self.std, default=0) > 0,
+                f"every fraction of keep must lie in [0, 1], got {self.keep}.": all(
+                    0 <= share <= 1 for share in self.keep.values()
+                ),
+            },
+        )

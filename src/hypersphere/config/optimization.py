@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""How the weights of a run follow gradients, for how long and how fast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hypersphere.config.ranges import require
+
+__all__ = ["OptimizerConfig", "ScheduleConfig", "TrainingConfig"]
+
+Unit = Literal["run", "epochs", "steps"]
+
+
+@dataclass
+class OptimizerConfig:
+    """How weights follow gradients.
+
+    Args:
+        name: "sgd", "adam" or "adamw".
+        rate: learning rate before the schedule, above 0.
+        momentum: of SGD, in [0, 1).
+        nesterov: Nesterov's form of it.
+        betas: of Adam.
+        weight_decay: factor of half the squared norm of the decayed parameters (adamw: decoupled), 0 or more.
+        decay_norms: whether scales and shifts of normalisation layers decay too; published True.
+        decay_biases: whether biases of other layers do.
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 5e-4
+    decay_norms: bool = True
+    decay_biases: bool = True
+
+    def __post_init__(self) -> None:
+        require(
+            "optimizer",
+            {
+                f"rate must be above 0, got {self.rate:g}.": 0 < self.rate < math.inf,
+                f"momentum must lie in [0, 1), got {self.momentum:g}.": 0 <= self.momentum < 1,
+                f"weight_decay must be 0 or more, got {self.weight_decay:g}.": self.weight_decay >= 0,
+                "nesterov needs a momentum above 0.": not self.nesterov or self.momentum > 0,
+            },
+        )
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate changes.
+
+    Args:
+        name: "constant", "steps" (multiplied by `factor` at each milestone) or "cosine" (down to `final`).
+        unit: what milestones and warmup count: "run" (fractions of the run, which keep their place when the run is
+            shortened), "epochs" or "steps".
+        milestones: of "steps", increasing.
+        factor: of "steps", in (0, 1].
+        warmup: over this stretch the rate rises linearly from 0.
+        final: of "cosine", what is left of the rate at the end, as a share in [0, 1].
+    """
+
+    name: Literal["constant", "steps", "cosine"] = "constant"
+    unit: Unit = "run"
+    milestones: list[float] = field(default_factory=list)
+    factor: float = 0.1
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        inside = self.unit != "run" or all(0 <= x <= 1 for x in [*self.milestones, self.warmup])
+        require(
+            "schedule",
+            {
+                f"milestones must be increasing and 0 or more, got {self.milestones}.": (
+                    sorted(set(self.milestones)) == self.milestones and min(self.milestones, default=0) >= 0
+                ),
+                f"milestones and warmup are fractions of the run with unit 'run', got {self.milestones} and "
+                f"{self.warmup:g}. Set schedule.unit to epochs or steps for counts.": inside,
+                f"factor must lie in (0, 1], got {self.factor:g}.": 0 < self.factor <= 1,
+                f"warmup must be 0 or more, got {self.warmup:g}.": self.warmup >= 0,
+                f"final must lie in [0, 1], got {self.final:g}.": 0 <= self.final <= 1,
+                "name 'steps' needs milestones.": self.name != "steps" or bool(self.milestones),
+            },
+        )
+
+
+@dataclass
+class TrainingConfig:
+    """How long, how fast and how often.
+
+    Args:
+        epochs: passes over the training images, fractions allowed; the length of the run unless `steps` is given.
+        steps: optimiser steps, in place of `epochs`.
+        batch_size: images of one optimiser step, all processes together.
+        accumulate: parts that a batch is divided into to save memory; the result is the same but for rounding and
+            batch statistics.
+        precision: "float32" or "bfloat16" (autocast: products in bfloat16, everything delicate in float32).
+        channels_last: keep images in the memory order that CPUs and tensor cores prefer.
+        compile: run the network through torch.compile.
+        clip: largest norm of the whole gradient, or None.
+        seed: of weights, order and augmentation.
+        threads: of the processor, or None for PyTorch's choice; a run repeats exactly only with the same number.
+        log_every: steps between two lines of metrics.
+        evaluate_every: epochs between two evaluations, fractions allowed; one is always made at either end.
+        checkpoint_every: steps between two checkpoints.
+        tensorboard: also write the metrics for TensorBoard.
+    """
+
+    epochs: float = 10.0
+    steps: int | None = None
+    batch_size: int = 128
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = True
+    compile: bool = False
+    clip: float | None = None
+    seed: int = 0
+    threads: int | None = None
+    log_every: int = 50
+    evaluate_every: float = 1.0
+    checkpoint_every: int = 500
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        whole = {name: getattr(self, name) for name in ("batch_size", "accumulate", "log_every", "checkpoint_every")}
+        require(
+            "training",
+            {f"{name} must be 1 or more, got {value}.": value >= 1 for name, value in whole.items()}
+            | {
+                f"epochs must be above 0, got {self.epochs:g}.": 0 < self.epochs < math.inf,
+                f"steps must be 1 or more, got {self.steps}.": self.steps is None or self.steps >= 1,
+                f"clip must be above 0, got {self.clip}.": self.clip is None or self.clip > 0,
+                f"seed must be 0 or more, got {self.seed}.": self.seed >= 0,
+                f"threads must be 1 or more, got {self.threads}.": self.threads is None or self.threads >= 1,
+                f"evaluate_every must be above 0, got {self.evaluate_every:g}.": self.evaluate_every > 0,
+                f"accumulate must not exceed batch_size, got {self.accumulate} and {self.batch_size}.": (
+                    self.accumulate <= self.batch_size
+                ),
+            },
+        )
