@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import check_count, check_range
-from hypersphere.formulas.angles import angle_from_cosine
+from hypersphere.formulas.arccos import angle_from_cosine
 from hypersphere.functional.energy import hyperspherical_energy
 from hypersphere.functional.geometry import normalize, pairwise_cosine
 from hypersphere.functional.optima import minimum_energy

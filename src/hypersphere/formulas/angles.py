@@ -1,73 +1,195 @@
 # SPDX-License-Identifier: MIT
-"""The angle of a cosine with a bounded derivative, the one place where an arc cosine meets autograd."""
+"""Angle functions g(theta) of SphereConv, decoupled convolution and generalised softmax, written in the cosine."""
 
 from __future__ import annotations
 
+import abc
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["angle_from_cosine", "angle_slope", "arc_cosine"]
+from hypersphere.checks import check_range
+from hypersphere.formulas.arccos import angle_slope, arc_sine, at_ends
+from hypersphere.formulas.specs import as_spec
 
-# sin(theta) is floored here in the derivative: sqrt of the rounding error of a cosine
-_SINE_FLOOR = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
+__all__ = ["ANGLES", "SMALLEST_K", "Angle", "Cosine", "Linear", "Sigmoid", "SquareCosine", "as_angle"]
+
+SMALLEST_K = 0.05
+"""The floor of a learned k, as in the released code: k = |raw| + 0.05."""
 
 
-def arc_cosine(cosine: Tensor) -> Tensor:
-    """arccos in radians, without autograd; within four ulps of 1 a cosine counts as exactly 1 or -1.
+@dataclass(frozen=True)
+class Angle(abc.ABC):
+    """g as a function of c = cos(theta): g(1) = 1, g(0) = 0, g(-1) = -1, increasing and odd.
 
-    The cosine of equal or opposite rows misses 1 by an ulp or two, which would put their angle off by 3e-4 rad in
-    float32 and 2e-8 rad in float64.
+    A frozen specification; the layer that uses one owns what is learned. For one of your own, write a frozen dataclass
+    with `value` and `value_and_slopes`.
     """
-    return torch.where(_at_the_end(cosine), cosine.sign(), cosine).acos()
+
+    # fields of those that have them; without an annotation here, so that they are not fields of all
+    learnable = False
+
+    @abc.abstractmethod
+    def value(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """g(c), dimensionless, differentiable; `k` in place of the specification's own, broadcast over `cosine`."""
+
+    @abc.abstractmethod
+    def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """g, dg/dc and, where `k` is given, dg/dk, without autograd; `cosine` must not be changed."""
 
 
-def _at_the_end(cosine: Tensor) -> Tensor:
-    return cosine.abs() > 1 - 4 * torch.finfo(cosine.dtype).eps
+@dataclass(frozen=True)
+class Cosine(Angle):
+    r"""g = cos(theta), the angle of the ordinary inner product. Nothing is clamped: its slope is 1 everywhere.
 
-
-class _AngleFromCosine(torch.autograd.Function):
-    """Arc cosine of a clamped cosine; its derivative is written in differentiable operations, so it can be repeated."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(cosine: Tensor) -> Tensor:
-        return arc_cosine(cosine)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        return grad_outputs[0] * angle_slope(ctx.saved_tensors[0])
-
-
-def angle_slope(cosine: Tensor) -> Tensor:
-    """d theta / dc: -1 / sin(theta), bounded; zero where the cosine counts as 1 or -1."""
-    floor = _SINE_FLOOR[cosine.dtype]
-    sine = (1 - cosine * cosine).clamp_min(floor * floor).sqrt()
-    return -sine.reciprocal().masked_fill(_at_the_end(cosine), 0.0)
-
-
-def angle_from_cosine(cosine: Tensor) -> Tensor:
-    r"""theta = arccos(c) in radians, in [0, pi], with d theta / dc = -1 / max(sin theta, floor), 0 at the ends.
-
-    Args:
-        cosine: any shape, float32 or float64; outside [-1, 1] or within four ulps of a bound counts as the bound.
-
-    Returns:
-        Angles in radians, same shape and dtype.
-
-    Edge cases:
-        Within four ulps of c = +-1 the derivative is zero: the mean of all directional limits. Next to it, it is
-        bounded by 2^9 (float32) or 2^23 (float64).
+    Source:
+        liu2017spherenet, sec. 3.1.
 
     Example:
-        >>> angle_from_cosine(torch.tensor([1.0, 0.0, -1.0]))
-        tensor([0.0000, 1.5708, 3.1416])
+        >>> Cosine().value(torch.tensor([1.0, 0.5]))
+        tensor([1.0000, 0.5000])
     """
-    angle: Tensor = _AngleFromCosine.apply(cosine)
-    return angle
+
+    def value(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """c itself."""
+        return cosine
+
+    def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """c, 1 and nothing."""
+        return cosine, torch.ones_like(cosine), None
+
+
+@dataclass(frozen=True)
+class Linear(Angle):
+    r"""g = 1 - 2 theta / pi = (2 / pi) asin(c): slope 2 / pi per radian at every angle.
+
+    Edge cases:
+        At c = +-1 the gradient has a cone point: its limits point everywhere with the same length, and their mean,
+        zero, is what is returned there (within four ulps). Next to it dg/dc is bounded; see `formulas.arccos`.
+
+    Source:
+        liu2017spherenet, sec. 3.1.
+
+    Example:
+        >>> Linear().value(torch.tensor([1.0, 0.5]))
+        tensor([1.0000, 0.3333])
+    """
+
+    def value(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """(2 / pi) asin(c)."""
+        return arc_sine(cosine) * (2 / math.pi)
+
+    def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(2 / pi) asin(c), 2 / (pi sin(theta)) and nothing."""
+        return at_ends(cosine).asin_().mul_(2 / math.pi), angle_slope(cosine).mul_(-2 / math.pi), None
+
+
+@dataclass(frozen=True)
+class Sigmoid(Angle):
+    r"""g = coth(pi / 4k) tanh((pi/2 - theta) / 2k), which is the published fraction of exponentials without overflow.
+
+    k near 0 makes a step at 90 degrees, a large k makes `Linear`.
+
+    Args:
+        k: width of the step in radians, > 0; released code 0.3.
+        learnable: one k for each output channel, started from this value and kept above 0.05 as |raw| + 0.05. The
+            released code starts at 0.75, the poster at 0.5.
+
+    Raises:
+        ValueError: if k is not in [1e-3, 1e3], or learnable and below 0.05.
+
+    Edge cases:
+        As `Linear`; dg/dk is zero at 0, 90 and 180 degrees.
+
+    Source:
+        liu2017spherenet, sec. 3.1; the form with tanh is equal to 1e-15 and is due to the identity
+        (1 - e^-2a) / (1 + e^-2a) = tanh(a).
+
+    Example:
+        >>> Sigmoid(k=0.3).value(torch.tensor([1.0, 0.5]))
+        tensor([1.0000, 0.7102])
+    """
+
+    k: float = 0.3
+    learnable: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("Sigmoid", "k", self.k, low=1e-3, high=1e3, unit="radians")
+        if self.learnable:
+            check_range(
+                "Sigmoid", "k", self.k, low=SMALLEST_K, high=1e3, unit="radians", hint="A learned k starts there."
+            )
+
+    def value(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """coth(pi / 4k) tanh(asin(c) / 2k)."""
+        if k is None:
+            return torch.tanh(arc_sine(cosine) / (2 * self.k)) / math.tanh(math.pi / (4 * self.k))
+        return torch.tanh(arc_sine(cosine) / (2 * k)) / torch.tanh(math.pi / (4 * k))
+
+    def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """g; coth(A) sech²(t) / (2k sin(theta)); (A tanh(t) / sinh²(A) - t coth(A) sech²(t)) / k with A, t as below."""
+        step = at_ends(cosine).asin_()
+        slope = angle_slope(cosine)
+        if k is None:
+            tanh = step.div_(2 * self.k).tanh_()
+            fixed = 1 / math.tanh(math.pi / (4 * self.k))
+            slope.mul_(torch.addcmul(tanh.new_full((), -1.0), tanh, tanh)).mul_(fixed / (2 * self.k))
+            return tanh.mul_(fixed), slope, None
+        t = step.div_(2 * k)  # t = asin(c) / 2k, A = pi / 4k
+        tanh = t.tanh()
+        end = math.pi / (4 * k)
+        coth = end.tanh().reciprocal()
+        negative = torch.addcmul(tanh.new_full((), -1.0), tanh, tanh)  # -sech²(t)
+        of_k = t.mul_(negative).mul_(coth / k).add_(tanh * (end / (k * end.sinh().square())))
+        slope.mul_(negative).mul_(coth / (2 * k))
+        return tanh.mul_(coth), slope, of_k
+
+
+@dataclass(frozen=True)
+class SquareCosine(Angle):
+    r"""g = sign(cos theta) cos²(theta) = c |c|; flat at 90 degrees, where random pairs of many dimensions lie.
+
+    Source:
+        liu2018decoupled, sec. 3.3.
+
+    Example:
+        >>> SquareCosine().value(torch.tensor([1.0, -0.5]))
+        tensor([ 1.0000, -0.2500])
+    """
+
+    def value(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """c |c|."""
+        return cosine * cosine.abs()
+
+    def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """c |c|, 2 |c| and nothing."""
+        size = cosine.abs()
+        return cosine * size, size.mul_(2), None
+
+
+ANGLES: dict[str, Angle] = {
+    "cosine": Cosine(),
+    "linear": Linear(),
+    "sigmoid": Sigmoid(),
+    "learned_sigmoid": Sigmoid(k=0.75, learnable=True),
+    "square_cosine": SquareCosine(),
+}
+
+
+def as_angle(value: str | Mapping[str, Any] | Angle) -> Angle:
+    """The angle function that a name, a mapping such as {"name": "sigmoid", "k": 0.5} or an object means.
+
+    Raises:
+        ValueError: for an unknown name or argument, or a value out of range.
+        TypeError: for anything else.
+
+    Example:
+        >>> as_angle({"name": "sigmoid", "k": 0.5})
+        Sigmoid(k=0.5, learnable=False)
+    """
+    # mypy: an abstract class is what the user's own specifications derive from
+    return as_spec("angle", value, ANGLES, Angle)  # type: ignore[type-abstract]

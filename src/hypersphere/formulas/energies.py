@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import angle_from_cosine, angle_slope, arc_cosine
+from hypersphere.formulas.arccos import angle_from_cosine, angle_slope, arc_cosine
 from hypersphere.formulas.directions import working_dtype
 
 __all__ = [

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_count, check_floating, check_range
-from hypersphere.formulas.angles import angle_from_cosine
+from hypersphere.formulas.arccos import angle_from_cosine
 from hypersphere.formulas.directions import unit_rows, widen, working_dtype
 from hypersphere.formulas.stacks import check_stack, products
 from hypersphere.functional.energy import stacked_energy

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_floating, check_matrix, check_range
-from hypersphere.formulas.angles import angle_from_cosine
+from hypersphere.formulas.arccos import angle_from_cosine
 from hypersphere.formulas.directions import unit_rows, widen, working_dtype
 from hypersphere.formulas.stacks import products
 

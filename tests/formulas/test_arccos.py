@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from hypersphere.formulas.angles import angle_from_cosine
+from hypersphere.formulas.arccos import angle_from_cosine
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

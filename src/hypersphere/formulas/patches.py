@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Patches: where a kernel is laid on its input, products with what lies under it, and lengths of what lies under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hypersphere.formulas.directions import full_precision
+
+__all__ = ["Window", "channel_squares"]
+
+_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {0: F.linear, 1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+# numbers of a part of the input whose squares are kept in a processor's cache
+_PART = 2**18
+
+
+@dataclass(frozen=True)
+class Window:
+    """The places of a kernel of some size; no size at all is the whole input, as a dense layer has it.
+
+    Args:
+        size: of the kernel along each axis of space; () for a dense layer.
+        stride: between places, along each axis.
+        padding: zeros on both sides, along each axis.
+        dilation: between the points of a kernel, along each axis.
+        groups: parts of the channels that do not see each other.
+    """
+
+    size: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether a patch is one point and every point is a patch."""
+        return set(self.size) <= {1} and set(self.stride) <= {1} and not any(self.padding)
+
+    def products(self, inputs: Tensor, kernels: Tensor) -> Tensor:
+        """Inner products of every patch with every kernel, (N, C, *S) and (O, C / G, *size) -> (N, O, *places)."""
+        convolve = _CONVOLUTIONS[len(self.size)]
+        if not self.size:
+            return convolve(inputs, kernels)
+        return convolve(inputs, kernels, None, self.stride, self.padding, self.dilation, self.groups)
+
+    def products_backward(
+        self, grad: Tensor, inputs: Tensor, kernels: Tensor, *, of_inputs: bool, of_kernels: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients of `products` with respect to inputs and kernels, each where it is wanted."""
+        if not self.size:
+            return grad @ kernels if of_inputs else None, grad.T @ inputs if of_kernels else None
+        found = torch.ops.aten.convolution_backward(
+            grad,
+            inputs,
+            kernels,
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            False,
+            [0] * len(self.size),
+            self.groups,
+            [of_inputs, of_kernels, False],
+        )
+        return found[0], found[1]
+
+    def sums(self, squares: Tensor) -> Tensor:
+        """Sums over every patch of a map with one channel for each group: (N, G, *S) -> (N, G, *places)."""
+        if self.pointwise:
+            return squares
+        with full_precision(squares.device):
+            return self._convolution(squares)
+
+    def sums_backward(self, grad: Tensor, shape: torch.Size) -> Tensor:
+        """The transpose of `sums`: what all places give back to each point of a map of `shape`, (N, G, *S)."""
+        if self.pointwise:
+            return grad
+        ones = self._ones(grad)
+        found: Tensor = torch.ops.aten.convolution_backward(
+            grad.contiguous(),
+            grad.new_empty(1).expand(shape),
+            ones,
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            False,
+            [0] * len(self.size),
+            self.groups,
+            [True, False, False],
+        )[0]
+        return found
+
+    def _convolution(self, squares: Tensor) -> Tensor:
+        # a box filter as a convolution with ones: takes any stride and dilation, and every exporter knows it
+        convolve = _CONVOLUTIONS[len(self.size)]
+        return convolve(squares, self._ones(squares), None, self.stride, self.padding, self.dilation, self.groups)
+
+    def _ones(self, like: Tensor) -> Tensor:
+        return like.new_ones((self.groups, 1, *self.size))
+
+
+def channel_squares(inputs: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
+    """Sums of squares over the channels of each group, without autograd: (N, C, *S) -> (N, G, *S) in `dtype`.
+
+    A part of the batch at a time, so that the squares stay in a processor's cache.
+    """
+    out = inputs.new_empty((inputs.shape[0], groups, *inputs.shape[2:]), dtype=dtype)
+    part = max(1, _PART * inputs.shape[0] // max(1, inputs.numel()))
+    for source, target in zip(inputs.split(part), out.split(part), strict=True):
+        grouped = source.unflatten(1, (groups, -1))
+        wide = grouped.to(dtype)
+        torch.sum(wide.square(), dim=2, out=target)
+    return out
