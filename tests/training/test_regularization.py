@@ -68,6 +68,39 @@ def test_settings_arrive() -> None:
     assert list(energy.skipped(noise_classifier())) == ["model.first"]
 
 
+@pytest.mark.parametrize(
+    ("patterns", "layers"),
+    [
+        ({}, ["model.second"]),
+        ({"orthogonality__include": ["*"]}, ["model.first", "model.second"]),
+        ({"orthogonality__exclude": ["*second"]}, ["model.first"]),
+    ],
+)
+def test_orthogonality_has_patterns_of_its_own_or_those_of_the_energy(
+    patterns: dict[str, list[str]], layers: list[str]
+) -> None:
+    config = noise_config(orthogonality__kind="orthonormal", energy__exclude=["model.first"], **patterns)
+    made = make_regularizers(config)
+    assert list(made["orthogonality"].terms(noise_classifier())) == layers
+    assert list(made["energy"].terms(noise_classifier())) == ["model.second", "head"]
+
+
+def test_the_least_orthonormality_of_an_overcomplete_layer_is_reached() -> None:
+    # CNN-9's first layer: 128 kernels of 3x3x3, so lambda / 2 (n - k k C) = 1e-4 (128 - 27) stays
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 128, 3), torch.nn.Conv2d(128, 16, 3), torch.nn.Linear(4, 2))
+    config = make_config(None, {"orthogonality.kind": "orthonormal", "orthogonality.exclude": ["2"]})
+    penalty = make_regularizers(config)["orthogonality"]
+    optimizer = torch.optim.SGD(model.parameters(), lr=300.0)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = penalty(model)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() == pytest.approx(1e-4 * (128 - 27), rel=1e-6)
+    assert penalty.terms(model)["1"].item() < 1e-9
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, kind: str) -> None:
     settings = {"training__steps": 6, "training__checkpoint_every": 3, "training__log_every": 2} | KINDS[kind]

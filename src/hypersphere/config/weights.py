@@ -141,12 +141,16 @@ class OrthogonalityConfig:
         normalized: whether neurons are brought to length 1 first.
         hidden_weight: factor for every hidden layer; 0 leaves them out.
         output_weight: factor for the classifier; 0 leaves it out.
+        include: patterns of layer names; none means all.
+        exclude: patterns of layer names to leave out. With neither, the patterns are those of section energy.
     """
 
     kind: Literal["none", "orthonormal", "orthogonal", "restricted_isometry"] = "none"
     normalized: bool = False
     hidden_weight: float = 1e-4
     output_weight: float = 0.0
+    include: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         require("orthogonality", layer_weights(self.hidden_weight, self.output_weight, self.kind != "none"))

@@ -20,7 +20,8 @@ def make_regularizers(config: Config) -> nn.ModuleDict:
 
     Args:
         config: sections energy, compression, uniformity and orthogonality are read. Patterns of layer names are those
-            of section energy for all. Projections and poles are drawn from `training.seed`.
+            of section energy for all, unless section orthogonality has its own. Projections and poles are drawn from
+            `training.seed`.
 
     Raises:
         ValueError: if projections are asked for and the energy has no weight, or the energy has an angle offset, which
@@ -36,7 +37,9 @@ def make_regularizers(config: Config) -> nn.ModuleDict:
     if config.uniformity.kind != "none":
         made["uniformity"] = Uniformity(**asdict(config.uniformity), **seeded)
     if config.orthogonality.kind != "none":
-        made["orthogonality"] = Orthogonality(**asdict(config.orthogonality), **seeded)
+        own = asdict(config.orthogonality)
+        patterns = {} if own["include"] or own["exclude"] else shared
+        made["orthogonality"] = Orthogonality(**(own | patterns), seed=config.training.seed)
     return nn.ModuleDict(made)
 
 
