@@ -9,7 +9,9 @@ import torch
 from hypersphere.models import MODELS, build
 from hypersphere.models.table import model_parameters
 
-SMALL = {"digits-cnn": {"width": 2}}
+LARGE = {"base_width": 2, "image_shape": (3, 32, 32)}
+IMAGENET = ["plain-cnn9", "plain-cnn12", "resnet18", "resnet27", "resnet34", "decoupled-resnet18"]
+SMALL = {"digits-cnn": {"width": 2}} | dict.fromkeys(IMAGENET, LARGE)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -39,6 +41,6 @@ def test_an_unknown_model_is_answered_with_the_nearest() -> None:
 
 
 def test_an_unknown_argument_is_answered_with_the_nearest() -> None:
-    expected = r"model 'cnn9': unknown argument 'base_witdh': choose base_width, .* \(did you mean 'base_width'\?\)"
+    expected = r"model 'cnn9': unknown argument 'base_witdh': choose activation, .* \(did you mean 'base_width'\?\)"
     with pytest.raises(ValueError, match=expected):
         build("cnn9", base_witdh=3)

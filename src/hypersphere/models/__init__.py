@@ -4,6 +4,7 @@
 from hypersphere.models.classifier import Classifier
 from hypersphere.models.cnn import CNN
 from hypersphere.models.digits import DigitsCNN
+from hypersphere.models.resnet import ResNet
 from hypersphere.models.store import build_classifier, load_classifier, save_classifier
 from hypersphere.models.table import MODELS, build
 
@@ -12,6 +13,7 @@ __all__ = [
     "MODELS",
     "Classifier",
     "DigitsCNN",
+    "ResNet",
     "build",
     "build_classifier",
     "load_classifier",

@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hypersphere.checks import check_count, check_range, lookup
+from hypersphere.checks import check_choice, check_count, check_range
+from hypersphere.models.images import check_image_shape, check_images
+from hypersphere.models.operators import Operator, make_convolution
 
-__all__ = ["CNN", "OPERATORS", "Operator", "check_image_shape"]
-
-Operator = Callable[..., nn.Module]
-"""Anything that builds a layer from the arguments of `torch.nn.Conv2d`."""
-
-OPERATORS: dict[str, Operator] = {"conv": nn.Conv2d}
+__all__ = ["CNN"]
 
 
 class CNN(nn.Module):
@@ -30,16 +27,18 @@ class CNN(nn.Module):
     Args:
         convs_per_block: convolutions in each block, >= 1: 2, 3, 5 make CNN-6, CNN-9, CNN-15 of the MHE paper.
         base_width: channels of the first block, >= 1; doubled in each of the two blocks that follow.
-        widths: channels of each block, in place of `base_width`; one block for each entry.
+        widths: channels of each block, in place of `base_width`, which then means nothing; one block for each entry.
         feature_width: number of features, >= 1; None for the width of the last block.
         image_shape: (channels, height, width) of the input; height and width at least 2 ** number of blocks.
         norm: whether the block convolutions are normalised.
         norm_eps: added to the batch variance, > 0; published 1e-3.
         norm_momentum: share of the newest batch in the running statistics, in [0, 1], as torch counts it: 1e-3 is the
             published decay of 0.999, which lags thousands of steps behind. Short runs want 0.1.
-        feature_norm: whether `fc6` is normalised too (no ReLU follows, features keep both signs).
+        feature_norm: whether `fc6` is normalised too (no activation follows, features keep both signs).
+        activation: of the block convolutions, "relu", or "none": an angle of square cosine is one itself.
         operator: name in `OPERATORS` or anything that takes the arguments of `torch.nn.Conv2d`; makes every
             convolution, `fc6` included.
+        operator_arguments: what that operator takes beyond those, such as angle and magnitude.
         device: where the parameters are made.
         dtype: of the parameters.
 
@@ -51,7 +50,8 @@ class CNN(nn.Module):
 
     Source:
         liu2018mhe, appendix A, with the numbers of the released code: weights drawn from N(0, 2 / (k² C_in)).
-        liu2017spherenet has the same net with widths 128, 192, 256.
+        liu2017spherenet has the same net with widths 128, 192, 256, and liu2018decoupled trains one without
+        normalisation or without activation (widths not published).
 
     Example:
         >>> model = CNN(convs_per_block=2, base_width=4, image_shape=(1, 8, 8))
@@ -71,7 +71,9 @@ class CNN(nn.Module):
         norm_eps: float = 1e-3,
         norm_momentum: float = 1e-3,
         feature_norm: bool = False,
+        activation: Literal["relu", "none"] = "relu",
         operator: str | Operator = "conv",
+        operator_arguments: Mapping[str, Any] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -80,26 +82,26 @@ class CNN(nn.Module):
             check_count("CNN", "base_width", base_width, low=1)
             widths = [base_width, 2 * base_width, 4 * base_width]
         _check_sizes(convs_per_block, widths, feature_width, image_shape)
+        check_choice("CNN", "activation", activation, ["relu", "none"])
         check_range("CNN", "norm_momentum", norm_momentum, low=0.0, high=1.0)
         self.image_shape = tuple(image_shape)
         self.num_features = feature_width if feature_width is not None else widths[-1]
-        convolution = lookup("operator", operator, OPERATORS) if isinstance(operator, str) else operator
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        convolution = make_convolution(operator, operator_arguments, **factory)
 
         channels, *size = self.image_shape
         for block, width in enumerate(widths, start=1):
             for index in range(convs_per_block):
-                self.add_module(
-                    f"conv{block}_{index}", convolution(channels, width, 3, padding=1, bias=False, **factory)
-                )
+                self.add_module(f"conv{block}_{index}", convolution(channels, width, 3, padding=1))
                 if norm:
                     self.add_module(f"norm{block}_{index}", nn.BatchNorm2d(width, norm_eps, norm_momentum, **factory))
-                # in place after a norm only: an operator of the user's may need its own output for its backward
-                self.add_module(f"relu{block}_{index}", nn.ReLU(inplace=norm))
+                if activation == "relu":
+                    # in place after a norm only: an operator of the user's may need its own output for its backward
+                    self.add_module(f"relu{block}_{index}", nn.ReLU(inplace=norm))
                 channels = width
             self.add_module(f"pool{block}", nn.MaxPool2d(2))
             size = [side // 2 for side in size]
-        self.fc6 = convolution(channels, self.num_features, tuple(size), bias=False, **factory)
+        self.fc6 = convolution(channels, self.num_features, tuple(size))
         if feature_norm:
             self.norm6 = nn.BatchNorm2d(self.num_features, norm_eps, norm_momentum, **factory)
         self.reset_parameters()
@@ -115,15 +117,11 @@ class CNN(nn.Module):
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Features (N, D) of the images (N, C, H, W)."""
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
-            raise ValueError(
-                f"CNN: expected images (N, {', '.join(map(str, self.image_shape))}), got {tuple(images.shape)}. "
-                "Give image_shape when the model is built."
-            )
-        activation = images
+        check_images("CNN", images, self.image_shape)
+        maps = images
         for layer in self.children():
-            activation = layer(activation)
-        return activation.flatten(1)
+            maps = layer(maps)
+        return maps.flatten(1)
 
     def extra_repr(self) -> str:
         """What the layers below do not show."""
@@ -142,11 +140,3 @@ def _check_sizes(
     if feature_width is not None:
         check_count("CNN", "feature_width", feature_width, low=1)
     check_image_shape("CNN", image_shape, 2 ** len(widths))
-
-
-def check_image_shape(who: str, image_shape: Sequence[int], smallest: int) -> None:
-    """Raise ValueError unless `image_shape` is (channels, height, width) with sides of `smallest` or more."""
-    if len(image_shape) != 3:
-        raise ValueError(f"{who}: image_shape must be (channels, height, width), got {tuple(image_shape)}.")
-    for axis, size, low in zip(("channels", "height", "width"), image_shape, (1, smallest, smallest), strict=True):
-        check_count(who, f"{axis} of image_shape", size, low=low)

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hypersphere.checks import check_count, lookup
-from hypersphere.models.cnn import OPERATORS, Operator, check_image_shape
+from hypersphere.checks import check_count
+from hypersphere.models.images import check_image_shape, check_images
+from hypersphere.models.operators import Operator, make_convolution
 
 __all__ = ["DigitsCNN"]
 
@@ -25,6 +27,7 @@ class DigitsCNN(nn.Module):
             shift), so that the classes lie around the origin from the start; without it short runs get stuck.
         image_shape: (channels, height, width) of the input, sides of 4 or more.
         operator: name in `OPERATORS` or anything that takes the arguments of `torch.nn.Conv2d`.
+        operator_arguments: what that operator takes beyond those, such as angle and magnitude.
         device: where the parameters are made.
         dtype: of the parameters.
 
@@ -47,6 +50,7 @@ class DigitsCNN(nn.Module):
         feature_norm: bool = True,
         image_shape: Sequence[int] = (1, 8, 8),
         operator: str | Operator = "conv",
+        operator_arguments: Mapping[str, Any] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -56,11 +60,11 @@ class DigitsCNN(nn.Module):
         check_image_shape("DigitsCNN", image_shape, 4)
         self.image_shape = tuple(image_shape)
         self.num_features = feature_dim
-        convolution = lookup("operator", operator, OPERATORS) if isinstance(operator, str) else operator
+        convolution = make_convolution(operator, operator_arguments, device=device, dtype=dtype)
 
         def convolved(fan_in: int, fan_out: int) -> nn.Sequential:
             return nn.Sequential(
-                convolution(fan_in, fan_out, 3, padding=1, bias=False, device=device, dtype=dtype),
+                convolution(fan_in, fan_out, 3, padding=1),
                 nn.BatchNorm2d(fan_out, device=device, dtype=dtype),
                 nn.ReLU(inplace=True),
             )
@@ -74,11 +78,7 @@ class DigitsCNN(nn.Module):
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Features (N, D) of the images (N, C, H, W)."""
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
-            raise ValueError(
-                f"DigitsCNN: expected images (N, {', '.join(map(str, self.image_shape))}), got {tuple(images.shape)}. "
-                "Give image_shape when the model is built."
-            )
+        check_images("DigitsCNN", images, self.image_shape)
         features: Tensor = self.feature(self.block2(self.block1(images)).flatten(1))
         return features if self.norm is None else self.norm(features)
 

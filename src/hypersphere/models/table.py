@@ -13,13 +13,44 @@ from torch import nn
 from hypersphere.checks import lookup, unknown_name
 from hypersphere.models.cnn import CNN
 from hypersphere.models.digits import DigitsCNN
+from hypersphere.models.resnet import ResNet
 
 __all__ = ["MODELS", "build", "model_parameters"]
+
+# a first convolution of 7×7, and images of 224×224
+_imagenet = functools.partial(ResNet, stem="large", base_width=64, image_shape=(3, 224, 224))
 
 MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "cnn6": (functools.partial(CNN, convs_per_block=2), "CNN-6 of the MHE paper: 3 blocks of 2 convolutions and fc6"),
     "cnn9": (functools.partial(CNN, convs_per_block=3), "CNN-9 of the MHE paper: 3 blocks of 3 convolutions and fc6"),
     "cnn15": (functools.partial(CNN, convs_per_block=5), "CNN-15 of the MHE paper: 3 blocks of 5 convolutions and fc6"),
+    "plain-cnn9": (
+        functools.partial(_imagenet, units=(2, 2, 2, 2), layout="plain"),
+        "9 convolutions for ImageNet; published by name only, layers are our choice",
+    ),
+    "plain-cnn12": (
+        functools.partial(_imagenet, units=(2, 3, 3, 3), layout="plain"),
+        "12 convolutions for ImageNet; published by name only, layers are our choice",
+    ),
+    "resnet18": (functools.partial(_imagenet, units=(2, 2, 2, 2)), "ResNet-18 for ImageNet, the usual one"),
+    "resnet27": (
+        functools.partial(_imagenet, units=(2, 3, 4, 2), layout="entry", pool="full"),
+        "27 layers for ImageNet; published by name only, layers are our choice",
+    ),
+    "resnet34": (functools.partial(_imagenet, units=(3, 4, 6, 3)), "ResNet-34 for ImageNet, the usual one"),
+    "decoupled-resnet18": (
+        functools.partial(
+            _imagenet,
+            units=(1, 2, 3, 1),
+            layout="entry",
+            base_width=128,
+            activation="prelu",
+            activate_sum=False,
+            initialization="decoupled",
+        ),
+        "modified ResNet-18 of the DCNets paper, 18 convolutions of width 128 to 1024",
+    ),
+    "resnet32": (ResNet, "ResNet-32 of the SphereNet paper for CIFAR, six times the usual width"),
     "digits-cnn": (DigitsCNN, "small network for 8×8 digits, 3 features that can be drawn on a sphere"),
 }
 
