@@ -31,6 +31,19 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "recipes": Family("a whole run", "hypersphere.training.settings:recipe_lines", "hypersphere train RECIPE"),
     "models": Family("how images become features", "hypersphere.models.table:MODELS", "--model.name"),
+    "operators": Family(
+        "what a convolution computes", "hypersphere.models.operators:OPERATORS", "--model.arguments.operator"
+    ),
+    "angles": Family(
+        "what an angular operator makes of an angle",
+        "hypersphere.formulas.angles:ANGLES",
+        '--model.arguments.operator_arguments "{angle: NAME}"',
+    ),
+    "magnitudes": Family(
+        "what a decoupled one makes of a length",
+        "hypersphere.formulas.magnitudes:MAGNITUDES",
+        '--model.arguments.operator_arguments "{magnitude: NAME}"',
+    ),
     "datasets": Family("which images", "hypersphere.data.load:list_datasets", "--data.name"),
     "energies": Family("how strongly two neurons repel", "hypersphere.formulas.energies:ENERGIES", "--energy.power"),
     "distances": Family("how far apart two are", "hypersphere.formulas.energies:DISTANCES", "--energy.distance"),

@@ -60,9 +60,12 @@ class ResNet(nn.Module):
         ValueError: for a number out of range, an unknown name, or images of another shape.
 
     Source:
-        liu2017spherenet and liu2018decoupled with their released code: SphereResNet-32, and the modified ResNet-18
-        (16 convolutions in units of two or between stages, after a root of 7×7). The other networks for ImageNet are
-        published by name and accuracy alone, so their numbers here are choices: see `MODELS`.
+        he2016deep for ResNet-18 and -34; liu2017spherenet and liu2018decoupled with their released code for
+        (Sphere)ResNet-32 of three stages and the modified ResNet-18 of layout "entry" (18 convolutions). Plain-CNN-9,
+        Plain-CNN-12 and ResNet-27 for ImageNet are published by name and accuracy alone: their layers are our choice.
+        The plain ones have a large stem and 2, 2, 2, 2 or 2, 3, 3, 3 convolutions; ResNet-27 has a large stem, layout
+        "entry" as SphereFace has it, 2, 3, 4, 2 units and pool "full", which makes 27 layers below the classifier. The
+        networks of the SphereNet slides have fully connected layers in place of averages.
 
     Example:
         >>> model = ResNet([1, 1], base_width=4, image_shape=(1, 8, 8))
