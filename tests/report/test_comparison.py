@@ -57,6 +57,17 @@ def test_two_runs_side_by_side(story: Story, other: Story) -> None:
     assert settings.rows[0][1:] == ["1", "0"]
 
 
+def test_accuracies_with_new_statistics_have_a_row_where_a_run_has_one(story: Story, other: Story) -> None:
+    def rows(*stories: Story) -> dict[str, list[str]]:
+        results = leaves(section(comparison_page(stories), "numbers"))[0]
+        assert isinstance(results, Table)
+        return {row[0]: row[1:] for row in results.rows}
+
+    again = dataclasses.replace(other, run=dataclasses.replace(other.run, recalibrated={"accuracy": 0.875}))
+    assert rows(story, again)["accuracy, statistics recalibrated"] == ["–", "87.50%"]
+    assert "accuracy, statistics recalibrated" not in rows(story, other)
+
+
 def test_curves_are_laid_over_each_other(story: Story, other: Story) -> None:
     figures = {block.title: block for block in leaves(section(comparison_page([story, other]), "learning"))}
     assert list(figures) == [

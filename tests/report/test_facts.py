@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,15 @@ def test_headline(run: Run) -> None:
     assert facts["test loss"] == "0.123"
     assert facts["time"] == "30.0 s"
     assert dict(headline(Run(Path("run")))) == {"evaluation accuracy": "not evaluated", "steps": "0"}
+
+
+def test_an_accuracy_with_new_statistics_stands_beside_the_official_one(run: Run) -> None:
+    again = replace(run, recalibrated={"accuracy": 0.875})
+    assert final_numbers(again)["accuracy"] == final_numbers(run)["accuracy"]
+    assert math.isnan(final_numbers(run)["recalibrated"])
+    facts = dict(headline(again))
+    assert list(facts)[:2] == ["test accuracy", "test accuracy recalibrated"]
+    assert facts["test accuracy recalibrated"] == "87.50%"
 
 
 def test_identity(run: Run) -> None:

@@ -30,6 +30,17 @@ def test_a_finished_run_is_read_whole(folder: Path) -> None:
     assert run.classification.class_names == list("0123456789")
 
 
+def test_an_evaluation_with_new_statistics_is_read_where_there_is_one(folder: Path) -> None:
+    assert read_run(folder).recalibrated == {}
+    summary = folder / "evaluation" / "classification-recalibrated.json"
+    summary.write_text('{"accuracy": 0.875}')
+    assert read_run(folder).recalibrated == {"accuracy": 0.875}
+    summary.write_text("0.8")
+    run = read_run(folder)
+    assert run.recalibrated == {}
+    assert run.notes == ["classification-recalibrated.json holds no mapping of names to values."]
+
+
 def test_there_must_be_a_run_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"^report: there is no run folder .*nowhere\.$"):
         read_run(tmp_path / "nowhere")

@@ -150,9 +150,11 @@ def _numbers_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
     def row(name: str, key: str, form: str) -> list[str]:
         return [name, *(format(final[key], form) if math.isfinite(final[key]) else "–" for final in finals)]
 
+    again = any(math.isfinite(final["recalibrated"]) for final in finals)
     rows = [
         ["split", *(split_name(story.run) for story in stories)],
         row("accuracy", "accuracy", ".2%"),
+        *([row("accuracy, statistics recalibrated", "recalibrated", ".2%")] if again else []),
         row("loss", "loss", ".4f"),
         row("accuracy on the last training batches", "train_accuracy", ".2%"),
         row("objective on the last training batches", "train_loss", ".4f"),

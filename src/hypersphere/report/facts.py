@@ -106,7 +106,7 @@ def final_numbers(run: Run) -> dict[str, float]:
     """Step, accuracy, loss and number of images of the last word on this run, and how training ended.
 
     The evaluation of the finished model counts, else the last evaluation during training; `is_final` is 1 for the
-    former. What is not known is NaN.
+    former. `recalibrated` is its accuracy with running statistics measured again. What is not known is NaN.
     """
     last = run.evaluations[-1] if run.evaluations else {}
     final = run.classification.summary if run.classification else {}
@@ -117,6 +117,7 @@ def final_numbers(run: Run) -> dict[str, float]:
         "is_final": float(bool(final)),
         "step": number(word, "step"),
         "accuracy": number(word, "accuracy"),
+        "recalibrated": number(run.recalibrated, "accuracy"),
         "loss": number(word, "loss"),
         "num_samples": number(word, "num_samples"),
         "train_accuracy": _last_finite([number(row, "accuracy") for row in run.train]),
@@ -140,6 +141,10 @@ def headline(run: Run) -> list[Fact]:
     split = split_name(run)
     facts = [
         (f"{split} accuracy", f"{final['accuracy']:.2%}" if math.isfinite(final["accuracy"]) else "not evaluated"),
+        (
+            f"{split} accuracy recalibrated",
+            f"{final['recalibrated']:.2%}" if math.isfinite(final["recalibrated"]) else "unknown",
+        ),
         (f"{split} loss", _rounded(final["loss"])),
         ("steps", f"{run.last_step:,}".replace(",", " ")),
         ("epochs", _rounded(final["epochs"])),

@@ -69,6 +69,7 @@ class Run:
         train: training lines in order of steps.
         evaluations: evaluation lines in order of steps.
         classification: the evaluation of the finished model, None before there is one.
+        recalibrated: summary of that with running statistics measured again; empty where there is none.
         notes: sentences on what could not be read.
     """
 
@@ -78,6 +79,7 @@ class Run:
     train: list[Row] = field(default_factory=list)
     evaluations: list[Row] = field(default_factory=list)
     classification: Classification | None = None
+    recalibrated: Row = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -144,6 +146,7 @@ def read_run(folder: Path) -> Run:
     config = _read(folder / "config.yaml", _parse_yaml, notes)
     environment = _read(folder / "environment.json", json.loads, notes)
     lines = _read_lines(folder / "metrics.jsonl", notes)
+    again = folder / "evaluation" / "classification-recalibrated.json"
     return Run(
         folder=folder,
         config=config,
@@ -151,6 +154,8 @@ def read_run(folder: Path) -> Run:
         train=_in_order(row for row in lines if row.get("kind") == "train"),
         evaluations=_in_order(row for row in lines if row.get("kind") == "evaluation"),
         classification=_read_classification(folder / "evaluation", notes),
+        # most runs have none
+        recalibrated=_read(again, json.loads, notes) if again.is_file() else {},
         notes=notes,
     )
 
