@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypersphere.data import augment, normalize_pixels
+from hypersphere.data import augment, center_crop, normalize_pixels
 
 NUMPY_MODE = {"zero": "constant", "symmetric": "symmetric"}
 
@@ -156,3 +156,55 @@ def test_normalized_pixels_are_shifted_and_scaled() -> None:
 def test_wrong_statistics_are_refused(mean: list[float], std: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         normalize_pixels(pictures(1, 3, 2, 2), mean, std)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("shape", [(5, 5), (4, 6), (3, 5)])
+def test_a_smaller_part_comes_from_every_place_alike(shape: tuple[int, int], padding: int) -> None:
+    image = pictures(1, 3, *shape)
+    num = 6000
+    parts = augment(image.expand(num, -1, -1, -1), padding=padding, crop=3, flip=True, generator=generator(1)).numpy()
+    padded = np.pad(image[0].numpy(), ((0, 0), (padding, padding), (padding, padding)))
+    places = [
+        padded[:, y : y + 3, x : x + 3][..., ::step]
+        for y in range(padded.shape[1] - 2)
+        for x in range(padded.shape[2] - 2)
+        for step in (1, -1)
+    ]
+    counts = [int((parts == place).all((1, 2, 3)).sum()) for place in places]
+    assert sum(counts) == num
+    # five standard deviations of a binomial count
+    share = num / len(places)
+    assert max(abs(count - share) for count in counts) < 5 * share**0.5
+
+
+def test_a_crop_of_full_size_draws_nothing() -> None:
+    images, source = pictures(2, 1, 4, 4), generator(1)
+    assert augment(images, crop=4, generator=source) is images
+    assert torch.equal(source.get_state(), generator(1).get_state())
+    # and with padding it is the same as without a crop
+    plain, cropped = (augment(images, padding=2, crop=crop, generator=generator(2)) for crop in (None, 4))
+    assert torch.equal(plain, cropped)
+
+
+def test_a_symmetric_edge_reaches_into_a_smaller_part() -> None:
+    image = torch.tensor([[[[1, 2, 3]] * 3]], dtype=torch.uint8).expand(200, -1, -1, -1)
+    parts = augment(image, padding=1, padding_mode="symmetric", crop=2, generator=generator(3))
+    assert {tuple(row) for row in parts[:, 0, 0].tolist()} == {(1, 1), (1, 2), (2, 3), (3, 3)}
+
+
+@pytest.mark.parametrize(("size", "side", "first"), [(5, 3, 1), (6, 3, 1), (256, 224, 16), (4, 4, 0)])
+def test_the_middle_of_an_image(size: int, side: int, first: int) -> None:
+    image = torch.arange(size).to(torch.uint8).expand(1, 1, size, size)
+    assert center_crop(image, side)[0, 0, 0].tolist() == list(range(first, first + side))
+
+
+def test_a_part_larger_than_the_image_is_refused() -> None:
+    images = pictures(1, 3, 4, 6)
+    for cut in (lambda: augment(images, crop=5, generator=generator(0)), lambda: center_crop(images, 5)):
+        with pytest.raises(ValueError, match=r": crop must be at most the image size 4x6, got 5\."):
+            cut()
+    with pytest.raises(ValueError, match=r"augment: crop must be a whole number of 1 or more, got 0\."):
+        augment(images, crop=0, generator=generator(0))
+    with pytest.raises(TypeError, match=r"center_crop: expected images of dtype torch.uint8"):
+        center_crop(images.float(), 2)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hypersphere.data.decode import ImageReader, decode_all, open_image, reader_for, threads_for
+from hypersphere.data.decode import RESIZES, ImageReader, decode_all, open_image, reader_for, threads_for
 from hypersphere.data.images import usable_cores
 from hypersphere.data.sources import Encoded, Rows
 from pictures import encode, noise
@@ -155,3 +155,18 @@ def test_a_streamed_set_is_colour_if_a_sampled_image_is() -> None:
 def test_tiny_images_are_decoded_by_one_thread() -> None:
     assert threads_for((3, 32, 32)) == 1
     assert threads_for((3, 224, 224)) == usable_cores()
+
+
+def test_a_squeezed_image_keeps_its_edges() -> None:
+    # left third red, right third blue: the largest square in the middle has neither, the squeezed image both
+    wide = np.zeros((8, 24, 3), dtype=np.uint8)
+    wide[:, :8, 0] = wide[:, 8:16, 1] = wide[:, 16:, 2] = 255
+    cropped, squeezed = (np.asarray(open_image(encode(wide), 6, resize)) for resize in ("crop", "squeeze"))
+    assert cropped.shape == squeezed.shape == (6, 6, 3)
+    # but for what the filter takes from beyond the edge
+    assert (cropped[:, 1:-1] == [0, 255, 0]).all()
+    assert squeezed[3, :, :].argmax(-1).tolist() == [0, 0, 1, 1, 2, 2]
+    reader = reader_for(rows_of([encode(wide)]), 6, resize="squeeze")
+    assert np.array_equal(reader.read(encode(wide)), squeezed.transpose(2, 0, 1))
+    assert np.array_equal(decode_all(rows_of([encode(wide)]), 6, resize="squeeze")[0], squeezed.transpose(2, 0, 1))
+    assert list(RESIZES) == ["crop", "squeeze"]

@@ -164,8 +164,8 @@ def test_a_set_without_train_can_be_tested(tmp_path: Path) -> None:
         (
             "cifar-100",
             ValueError,
-            r"unknown data set 'cifar-100': choose cifar10, cifar100, digits, fashion_mnist, mnist "
-            r"\(did you mean 'cifar100'\?\), or give a folder, a CSV or a Parquet file.",
+            r"unknown data set 'cifar-100': choose cifar10, cifar100, digits, fashion_mnist, imagenet, mnist, "
+            r"synthetic \(did you mean 'cifar100'\?\), or give a folder, a CSV or a Parquet file.",
         ),
         ("no/where", FileNotFoundError, r"data.name 'no/where': there is no such folder or file."),
         ("list.csv", FileNotFoundError, r"data.name 'list.csv': there is no such folder or file."),
@@ -205,9 +205,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The splits that were really decoded."""
     seen: list[str] = []
 
-    def spy(rows, size):
+    def spy(rows, size, **settings):
         seen.append(rows.title)
-        return decode.decode_all(rows, size)
+        return decode.decode_all(rows, size, **settings)
 
     monkeypatch.setattr(load, "decode_all", spy)
     return seen
@@ -239,6 +239,27 @@ def test_settings_that_change_the_pixels_are_kept_apart(animals: Path, decoded: 
     for size in (None, 2, None, 2):
         assert load_images(DataConfig(name=str(animals), size=size), split="test").image_shape[1] == (size or 4)
     assert len(decoded) == 2
+    # of square images both ways of resizing make the same
+    for _ in range(2):
+        load_images(DataConfig(name=str(animals), size=2, resize="squeeze"), split="test")
+    assert len(decoded) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_evaluation_sees_the_middle_and_training_the_whole(animals: Path, stream: bool) -> None:
+    config = DataConfig(name=str(animals), crop=2, stream=stream)
+    test = load_images(config, split="test")
+    whole = load_images(config, split="test", whole=True)
+    assert (test.image_shape, whole.image_shape) == ((3, 2, 2), (3, 4, 4))
+    (images, labels), (larger, same) = (next(found.batches(6)) for found in (test, whole))
+    assert torch.equal(images, larger[:, :, 1:3, 1:3])
+    assert torch.equal(labels, same)
+    assert test.subset([5, 0]).image_shape == (3, 2, 2)
+    assert torch.equal(next(test.subset([5, 0]).batches(2))[0], images[[5, 0]])
+    with pytest.raises(
+        ValueError, match=r"animals: data.crop is 5, larger than its images of 4x4; set data.size to 5 or"
+    ):
+        load_images(DataConfig(name=str(animals), crop=5, stream=stream), split="test")
 
 
 def test_a_damaged_cache_is_made_again(animals: Path, decoded: list[str], own_caches: Path) -> None:
@@ -307,3 +328,33 @@ def test_real_sets_have_the_published_numbers(monkeypatch: pytest.MonkeyPatch) -
     assert cifar.class_names[:2] == ["apple", "aquarium_fish"]
     # mean of the test pixels, known from the original files
     assert float(mnist.images.float().mean()) / 255 == pytest.approx(0.1325, abs=1e-4)
+
+
+def test_synthetic_images_have_the_size_asked_for() -> None:
+    train = load_images(DataConfig(name="synthetic", size=24, crop=16, validation=0.1), split="train", whole=True)
+    assert repr(train) == "TensorImages('synthetic', 270 colour images 24x24, 10 classes)"
+    assert load_images("synthetic", split="test").image_shape == (3, 32, 32)
+
+
+def test_a_copy_of_imagenet_has_its_validation_images_as_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERSPHERE_DATA", str(tmp_path))
+    parquet(tmp_path / "imagenet", train=slice(0, 20), validation=slice(20, 26))
+    # those of the published test split are hidden
+    write_parquet(tmp_path / "imagenet" / "test-00000-of-00001.parquet", PIXELS[26:], [-1] * 4, class_names=NAMES)
+    train, test = (load_images("imagenet", split=split) for split in ("train", "test"))
+    assert repr(train) == "TensorImages('imagenet', 20 colour images 4x4, 3 classes)"
+    assert test.labels.tolist() == CLASSES[20:26]
+    assert len(load_images(DataConfig(name="imagenet", validation=0.25), split="validation")) == 5
+
+
+def test_a_copy_of_imagenet_may_be_folders_of_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERSPHERE_DATA", str(tmp_path))
+    write_folder(tmp_path / "imagenet" / "train", {"n01": noise(3), "n02": noise(2)})
+    with pytest.raises(ValueError, match=r"imagenet has no validation split, only train\."):
+        load_images("imagenet", split="test")
+    write_folder(tmp_path / "imagenet" / "val", {"n01": noise(1), "n02": noise(1)})
+    assert (len(load_images("imagenet", split="train")), len(load_images("imagenet", split="test"))) == (5, 2)
+    for path in sorted((tmp_path / "imagenet").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    with pytest.raises(ValueError, match=r"imagenet holds neither Parquet files nor a folder of images for each class"):
+        load_images("imagenet", split="test")

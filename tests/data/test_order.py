@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypersphere.checks import check_count
-from hypersphere.data.order import ROLES, index_batches, num_batches, permutation
+from hypersphere.data.order import ROLES, index_batches, num_batches, permutation, shuffle_through
 
 
 def test_orders_are_those_of_every_earlier_version() -> None:
@@ -75,3 +77,32 @@ def test_wrong_arguments_are_refused_at_the_call(settings: dict, message: str) -
 def test_a_count_is_no_truth_value() -> None:
     with pytest.raises(ValueError, match=r"who: size must be a whole number of 0 or more, got True."):
         check_count("who", "size", True, low=0)
+
+
+def test_a_buffer_shows_every_item_once_and_none_too_early() -> None:
+    for buffer in (1, 7, 100, 1000):
+        order = list(shuffle_through(range(100), buffer, 3, 1))
+        assert sorted(order) == list(range(100))
+        assert all(item < place + buffer for place, item in enumerate(order))
+    assert list(shuffle_through(range(9), 1, 5)) == list(range(9))
+    assert list(shuffle_through([], 3, 5)) == []
+
+
+def test_a_buffer_as_large_as_the_set_makes_every_order_alike() -> None:
+    orders = [tuple(shuffle_through("abc", 3, seed)) for seed in range(1200)]
+    # five standard deviations of a binomial count around 200
+    assert all(abs(orders.count(order) - 200) < 5 * 200**0.5 for order in itertools.permutations("abc"))
+
+
+def test_the_order_of_a_buffer_is_that_of_every_earlier_version() -> None:
+    assert list(shuffle_through(range(8), 4, 0, 1)) == [3, 1, 0, 4, 2, 6, 7, 5]
+    assert list(shuffle_through(range(8), 4, 0, 2)) != [3, 1, 0, 4, 2, 6, 7, 5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0, 1), r"buffer must be a whole number of 1 or more, got 0\."), ((2, -1), r"seed must be .* got -1\.")],
+)
+def test_wrong_arguments_of_a_buffer_are_refused(arguments: tuple[int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        list(shuffle_through("abc", *arguments))

@@ -19,24 +19,31 @@ class DataConfig:
         name: a name from `hypersphere list`, or a folder, a CSV file or a Parquet file.
         image_column: the column of images, or None to find it.
         label_column: the column of labels, or None to find it.
-        size: None if all images have one height and width, or the side length that each is cropped and resized to.
+        size: None if all images have one height and width, or the side length that each is brought to.
+        resize: how: "crop" takes the largest square in the middle, "squeeze" the whole image, whatever its aspect.
+        crop: None, or the side of the part that the model sees: cut from a random place of a training image, and from
+            the middle in evaluation.
         validation: fraction of train used as the validation split, in [0, 1).
         split_seed: picks the validation split, and the test split of a set that has none.
         keep: class name or number -> fraction of its train images to keep.
         subsample_seed: picks those.
-        padding: pixels around each training image before it is cut back to its size at a random place.
+        padding: pixels around each training image before it is cut back to its size, or `crop`, at a random place.
         padding_mode: "zero" or "symmetric".
         flip: whether training images are mirrored at random.
         mean: subtracted from the pixels 0..255; one number, or one for each channel.
         std: what they are then divided by.
         cache: whether decoded images are kept on disk for the next run.
         stream: decode images while training (True), before (False), or by their size (None).
+        shuffle_buffer: images of a set that comes over the network among which the next one is drawn, 1 or more; held
+            in memory as they are encoded.
     """
 
     name: str = "digits"
     image_column: str | None = None
     label_column: str | None = None
     size: int | None = None
+    resize: Literal["crop", "squeeze"] = "crop"
+    crop: int | None = None
     validation: float = 0.0
     split_seed: int = 0
     keep: dict[str, float] = field(default_factory=dict)
@@ -48,6 +55,7 @@ class DataConfig:
     std: list[float] = field(default_factory=lambda: [128.0])
     cache: bool = True
     stream: bool | None = None
+    shuffle_buffer: int = 4096
 
     def __post_init__(self) -> None:
         require(
@@ -55,6 +63,10 @@ class DataConfig:
             {
                 f"validation must lie in [0, 1), got {self.validation:g}.": 0 <= self.validation < 1,
                 f"padding must be 0 or more, got {self.padding}.": self.padding >= 0,
+                f"crop must be 1 or more, and no more than size, got {self.crop} of {self.size}.": (
+                    self.crop is None or 1 <= self.crop <= (self.size or self.crop)
+                ),
+                f"shuffle_buffer must be 1 or more, got {self.shuffle_buffer}.": self.shuffle_buffer >= 1,
                 f"every number of std must be above 0, got {self.std}.": min(self.std, default=0) > 0,
                 f"every fraction of keep must lie in [0, 1], got {self.keep}.": all(
                     0 <= share <= 1 for share in self.keep.values()

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: MIT
 """Labelled images from names, folders and files, as uint8 batches; knows nothing of models and losses."""
 
-from hypersphere.data.augment import PADDING_MODES, augment, normalize_pixels
+from hypersphere.data.augment import PADDING_MODES, augment, center_crop, normalize_pixels
 from hypersphere.data.cache import cache_folder
 from hypersphere.data.images import ImageSet, StreamedImages, TensorImages
 from hypersphere.data.load import list_datasets, load_images
+from hypersphere.data.streaming import HubStream
 
 __all__ = [
     "PADDING_MODES",
+    "HubStream",
     "ImageSet",
     "StreamedImages",
     "TensorImages",
     "augment",
     "cache_folder",
+    "center_crop",
     "list_datasets",
     "load_images",
     "normalize_pixels",

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from hypersphere.checks import check_choice, check_range
+from hypersphere.checks import check_choice, check_count, check_range
 
-__all__ = ["PADDING_MODES", "augment", "normalize_pixels"]
+__all__ = ["PADDING_MODES", "augment", "center_crop", "normalize_pixels"]
 
 PADDING_MODES: dict[str, str] = {
     "zero": "black around the image",
@@ -25,15 +25,18 @@ def augment(
     *,
     padding: int = 0,
     padding_mode: str = "zero",
+    crop: int | None = None,
     flip: bool = False,
     generator: torch.Generator,
-) -> UInt8[Tensor, "N C H W"]:
-    """Each image padded, cut back to its size at a random offset of its own, mirrored left to right half of the time.
+) -> UInt8[Tensor, "N C h w"]:
+    """Each image padded, cut to size at a random offset of its own, mirrored left to right half of the time.
 
     Args:
         images: N images, on any device.
-        padding: pixels on each side, >= 0; one of (2 padding + 1)² offsets, equally likely. 0 leaves the crop out.
+        padding: pixels on each side, >= 0; one of (2 padding + 1)² offsets, equally likely.
         padding_mode: "zero", or "symmetric" as in the released code of the energy papers.
+        crop: side of the square that is cut out, 1 .. min(H, W); each place inside the padded image is equally likely.
+            None for the size of the image: nothing is cut without padding.
         flip: whether to mirror.
         generator: where the offsets and flips come from. The same state gives the same result on every device, as long
             as the generator itself is on the same kind of device.
@@ -43,8 +46,8 @@ def augment(
 
     Raises:
         TypeError: if `images` is not uint8.
-        ValueError: if the shape is not (N, C, H, W), the mode is unknown, or `padding` is negative, or in mode
-            "symmetric" greater than H or W.
+        ValueError: if the shape is not (N, C, H, W), the mode is unknown, `crop` is larger than the image, or `padding`
+            is negative, or in mode "symmetric" greater than H or W.
 
     Example:
         >>> rows = torch.tensor([[[[7, 7], [8, 8]]]], dtype=torch.uint8)
@@ -60,15 +63,20 @@ def augment(
         raise ValueError(
             f"{who}: padding must be at most the image size {height}x{width} in mode 'symmetric', got {padding}."
         )
-    if not padding and not flip:
+    cut = (height, width) if crop is None else _crop_size(who, images, crop)
+    # offsets that there are below the first one
+    spare = height + 2 * padding - cut[0], width + 2 * padding - cut[1]
+    if spare == (0, 0) and not flip:
         return images
-    rows = torch.arange(height).expand(num, height)
-    columns = torch.arange(width).expand(num, width)
+    rows, columns = (torch.arange(side).expand(num, side) for side in cut)
     # drawn where the generator lives, so that a run does not depend on the device of its images
     device = generator.device
-    if padding:
-        offsets = torch.randint(0, 2 * padding + 1, (2, num, 1), generator=generator, device=device).cpu()
+    if spare[0] == spare[1] > 0:
+        offsets = torch.randint(0, spare[0] + 1, (2, num, 1), generator=generator, device=device).cpu()
         rows, columns = rows + offsets[0], columns + offsets[1]
+    elif spare != (0, 0):
+        rows = rows + torch.randint(0, spare[0] + 1, (num, 1), generator=generator, device=device).cpu()
+        columns = columns + torch.randint(0, spare[1] + 1, (num, 1), generator=generator, device=device).cpu()
     if flip:
         mirrored = torch.randint(0, 2, (num, 1), generator=generator, device=device).cpu().bool()
         columns = torch.where(mirrored, columns.flip(1), columns)
@@ -77,8 +85,37 @@ def augment(
     elif padding:
         images = F.pad(images, (padding,) * 4)
     flat = (rows[:, :, None] * images.shape[3] + columns[:, None, :]).to(images.device)
-    index = flat.view(num, 1, height * width).expand(num, channels, -1)
-    return images.flatten(2).gather(2, index).view(num, channels, height, width)
+    index = flat.view(num, 1, cut[0] * cut[1]).expand(num, channels, -1)
+    return images.flatten(2).gather(2, index).view(num, channels, *cut)
+
+
+def center_crop(images: UInt8[Tensor, "N C H W"], side: int) -> UInt8[Tensor, "N C h w"]:
+    """The square in the middle of each image, as a view; a spare odd row or column lies at the bottom or right.
+
+    Args:
+        images: N images.
+        side: height and width of what is left, 1 .. min(H, W).
+
+    Raises:
+        TypeError: if `images` is not uint8.
+        ValueError: if the shape is not (N, C, H, W) or the images are smaller.
+
+    Example:
+        >>> center_crop(torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3), 1)
+        tensor([[[[4]]]], dtype=torch.uint8)
+    """
+    _check_images("center_crop", images)
+    _crop_size("center_crop", images, side)
+    top, left = ((size - side) // 2 for size in images.shape[2:])
+    return images[:, :, top : top + side, left : left + side]
+
+
+def _crop_size(who: str, images: Tensor, side: int) -> tuple[int, int]:
+    check_count(who, "crop", side, low=1)
+    height, width = images.shape[2:]
+    if side > min(height, width):
+        raise ValueError(f"{who}: crop must be at most the image size {height}x{width}, got {side}.")
+    return side, side
 
 
 def _reflect(position: Int[Tensor, "N L"], size: int) -> Int[Tensor, "N L"]:

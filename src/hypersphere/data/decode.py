@@ -20,7 +20,12 @@ from hypersphere.data.sources import Encoded, Rows, one_line
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageReader", "decode_all", "is_grey", "open_image", "reader_for", "threads_for"]
+__all__ = ["RESIZES", "ImageReader", "decode_all", "is_grey", "open_image", "reader_for", "threads_for"]
+
+RESIZES: dict[str, str] = {
+    "crop": "the largest square in the middle, resized: the shorter side becomes the new size",
+    "squeeze": "the whole image, its height and width resized apart from each other",
+}
 
 _GREY = ("1", "L", "LA", "La")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
@@ -38,11 +43,13 @@ class ImageReader:
     Args:
         shape: (channels, height, width) of every image; one channel is grey, three are RGB.
         size: None to refuse images of another height or width, or the side length (= height = width) to which each is
-            brought by the largest centred square, resized (bicubic).
+            brought (bicubic).
+        resize: a key of `RESIZES`: what of an image that is no square is brought to that size.
     """
 
     shape: tuple[int, int, int]
     size: int | None
+    resize: str = "crop"
 
     def read(self, encoded: Encoded) -> np.ndarray:
         """One image as (C, H, W) uint8.
@@ -51,7 +58,7 @@ class ImageReader:
             ValueError: saying what is wrong with it, the row left to the caller.
         """
         channels = self.shape[0]
-        image = open_image(encoded, self.size)
+        image = open_image(encoded, self.size, self.resize)
         self.check_size(image)
         if channels == 1 and not is_grey(image):
             raise _ColourFoundError("the image is in colour, the first ones are grey; save them all in one mode")
@@ -91,8 +98,8 @@ class _ColourFoundError(ValueError):
     """A colour image in a set that looked grey."""
 
 
-def open_image(encoded: Encoded, size: int | None) -> Image.Image:
-    """A decoded Pillow image, upright, cropped and resized if `size` is given; ValueError if it cannot be used."""
+def open_image(encoded: Encoded, size: int | None, resize: str = "crop") -> Image.Image:
+    """A decoded Pillow image, upright, brought to `size` if it is given; ValueError if it cannot be used."""
     with needed_for("decoding images"):
         from PIL import Image, ImageOps
     if not encoded:
@@ -105,7 +112,9 @@ def open_image(encoded: Encoded, size: int | None) -> Image.Image:
         if image.mode in _GREY + _COLOUR and size is not None and image.size != (size, size):
             if image.mode in ("1", "P", "PA"):
                 image = image.convert("L" if image.mode == "1" else "RGBA")
-            image = ImageOps.fit(image, (size, size))
+            square = (size, size)
+            bicubic = Image.Resampling.BICUBIC
+            image = ImageOps.fit(image, square) if resize == "crop" else image.resize(square, bicubic)
     # a decoder of a damaged file may raise anything
     except Exception as error:
         raise ValueError(f"the image cannot be decoded ({one_line(error)})") from error
@@ -119,23 +128,23 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode in _GREY
 
 
-def reader_for(rows: Rows, size: int | None) -> ImageReader:
+def reader_for(rows: Rows, size: int | None, *, resize: str = "crop") -> ImageReader:
     """The reader for a set that is not decoded first: shape of its first image, colour unless all of a sample are grey.
 
     Raises:
         ValueError: if one of the sampled images, spread evenly over the rows, cannot be used.
     """
-    channels, height, width = _first_shape(rows, size)
-    reader = ImageReader((channels, height, width), size)
+    channels, height, width = _first_shape(rows, size, resize)
+    reader = ImageReader((channels, height, width), size, resize)
     numbers = np.unique(np.linspace(0, len(rows.labels) - 1, _SAMPLE).astype(np.int64)).tolist()
     for number, encoded in zip(numbers, rows.encoded(numbers), strict=True):
         try:
-            image = open_image(encoded, size)
+            image = open_image(encoded, size, resize)
             reader.check_size(image)
         except ValueError as error:
             raise ValueError(f"{rows.where(number)}: {error}.") from error
         channels = channels if is_grey(image) else 3
-    return ImageReader((channels, height, width), size)
+    return ImageReader((channels, height, width), size, resize)
 
 
 def threads_for(shape: tuple[int, int, int]) -> int:
@@ -143,7 +152,9 @@ def threads_for(shape: tuple[int, int, int]) -> int:
     return usable_cores() if shape[1] * shape[2] >= _THREADS_FROM else 1
 
 
-def decode_all(rows: Rows, size: int | None, *, channels: int | None = None) -> UInt8[Tensor, "N C H W"]:
+def decode_all(
+    rows: Rows, size: int | None, *, resize: str = "crop", channels: int | None = None
+) -> UInt8[Tensor, "N C H W"]:
     """Every image of a set, decoded in parallel.
 
     A set is grey if all its images are; one colour image makes all of them RGB.
@@ -151,13 +162,14 @@ def decode_all(rows: Rows, size: int | None, *, channels: int | None = None) -> 
     Args:
         rows: at least one row.
         size: as in `ImageReader`.
+        resize: likewise.
         channels: 1 or 3, or None to look.
 
     Raises:
         ValueError: naming file and row of the first image that cannot be used, and how many more there are.
     """
-    first = _first_shape(rows, size)
-    reader = ImageReader((channels or first[0], *first[1:]), size)
+    first = _first_shape(rows, size, resize)
+    reader = ImageReader((channels or first[0], *first[1:]), size, resize)
     num = len(rows.labels)
     images = np.empty((num, *reader.shape), dtype=np.uint8)
 
@@ -174,7 +186,7 @@ def decode_all(rows: Rows, size: int | None, *, channels: int | None = None) -> 
     with ThreadPoolExecutor(threads_for(reader.shape)) as pool:
         wrong = [found for chunk in pool.map(fill, range(0, num, _CHUNK)) for found in chunk]
     if wrong and all(isinstance(error, _ColourFoundError) for _, error in wrong):
-        return decode_all(rows, size, channels=3)
+        return decode_all(rows, size, resize=resize, channels=3)
     wrong = [found for found in wrong if not isinstance(found[1], _ColourFoundError)]
     if wrong:
         number, error = wrong[0]
@@ -183,13 +195,13 @@ def decode_all(rows: Rows, size: int | None, *, channels: int | None = None) -> 
     return torch.from_numpy(images)
 
 
-def _first_shape(rows: Rows, size: int | None) -> tuple[int, int, int]:
+def _first_shape(rows: Rows, size: int | None, resize: str) -> tuple[int, int, int]:
     """(channels, height, width) of the first image that can be opened: a bad first one is reported with the rest."""
     problem = None
     for number in range(len(rows.labels)):
         (encoded,) = rows.encoded([number])
         try:
-            image = open_image(encoded, size)
+            image = open_image(encoded, size, resize)
         except ValueError as error:
             problem = problem or ValueError(f"{rows.where(number)}: {error}.")
             continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Named sets from the Hugging Face hub: a copy at hand first, then what was downloaded before, then a download."""
+"""Named sets of the Hugging Face hub: a copy at hand first, then what was downloaded before, then the hub itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypersphere.checks import lookup
 from hypersphere.data.extras import needed_for
 from hypersphere.data.parquet_files import find_parquet
 
-__all__ = ["HUB_SETS", "hub_folder"]
+__all__ = ["HUB_SETS", "STREAMED_SETS", "copy_at_hand", "hub_folder"]
 
 # name -> repository on the hub and a line of description; each has one series of Parquet files for train and for test
 HUB_SETS: dict[str, tuple[str, str]] = {
@@ -27,6 +27,38 @@ HUB_SETS: dict[str, tuple[str, str]] = {
     ),
 }
 
+# too large to be downloaded unasked: read over the network unless there is a copy
+STREAMED_SETS: dict[str, tuple[str, str]] = {
+    "imagenet": (
+        "ILSVRC/imagenet-1k",
+        "photographs, colour, any size, 1 000 classes, 1 281 167 train and the 50 000 of validation as test; streamed "
+        "from the hub (needs an account), or a copy",
+    ),
+}
+
+
+def copy_at_hand(name: str) -> Path | None:
+    """The folder of a streamed set that is on this machine, or None.
+
+    That is the folder of that name in $HYPERSPHERE_DATA if there is one; else what `huggingface_hub` has downloaded
+    before, if the files of both train and validation are whole.
+
+    Raises:
+        ValueError: if there is no streamed set of that name.
+    """
+    repository, _ = lookup("data set", name, STREAMED_SETS)
+    if folder := _own_folder(name):
+        return folder
+    with needed_for(f"reading {name}"):
+        import huggingface_hub
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    try:
+        settings: dict[str, Any] = {"repo_type": "dataset", "allow_patterns": "*.parquet"}
+        folder = Path(huggingface_hub.snapshot_download(repository, local_files_only=True, **settings))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if _is_whole(folder, "validation") else None
+
 
 def hub_folder(name: str) -> Path:
     """A folder with the Parquet files of a named set.
@@ -40,10 +72,8 @@ def hub_folder(name: str) -> Path:
         ImportError: if `huggingface_hub`, which comes with `datasets`, is not installed.
     """
     repository, _ = lookup("data set", name, HUB_SETS)
-    if base := os.environ.get("HYPERSPHERE_DATA"):
-        folder = Path(base) / name
-        if folder.is_dir():
-            return folder
+    if folder := _own_folder(name):
+        return folder
     with needed_for(f"downloading {name}"):
         import huggingface_hub
         from huggingface_hub.errors import LocalEntryNotFoundError
@@ -68,9 +98,15 @@ def hub_folder(name: str) -> Path:
     )
 
 
-def _is_whole(folder: Path) -> bool:
+def _own_folder(name: str) -> Path | None:
+    """The folder of that name among the user's own data."""
+    base = os.environ.get("HYPERSPHERE_DATA")
+    return folder if base and (folder := Path(base) / name).is_dir() else None
+
+
+def _is_whole(folder: Path, held_out: str = "test") -> bool:
     """Whether every file of both splits is there: an interrupted download leaves some out."""
     try:
-        return {"train", "test"} <= find_parquet(folder).keys()
+        return {"train", held_out} <= find_parquet(folder).keys()
     except (FileNotFoundError, ValueError):
         return False

@@ -16,6 +16,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from hypersphere.checks import check_count
+from hypersphere.data.augment import center_crop
 from hypersphere.data.order import index_batches, num_batches
 
 __all__ = ["ImageSet", "StreamedImages", "TensorImages", "usable_cores"]
@@ -28,28 +29,30 @@ class ImageSet(abc.ABC):
 
     Attributes:
         name: what the set is called in messages and reports.
-        labels: class of each image, (N,) int64 on the CPU, 0 <= label < C.
+        labels: class of each image, (N,) int64 on the CPU, 0 <= label < C; None for a set that is read over the
+            network, where they come with the images.
         class_names: the name of each of the C classes.
         image_shape: (channels, height, width); one channel for grey images, three (RGB) for colour.
     """
 
     def __init__(
         self,
-        labels: Int64[Tensor, " N"],
+        labels: Int64[Tensor, " N"] | None,
         class_names: Sequence[str],
         *,
         name: str,
         image_shape: tuple[int, int, int],
     ) -> None:
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+        if labels is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
             span = f"{int(labels.min())}..{int(labels.max())}"
             raise ValueError(f"{name}: labels must lie in 0..{len(class_names) - 1}, got {span}.")
         self.name = name
-        self.labels = labels
+        self.labels: Tensor | None = labels
         self.class_names = list(class_names)
         self.image_shape = image_shape
 
     def __len__(self) -> int:
+        assert self.labels is not None
         return len(self.labels)
 
     def __repr__(self) -> str:
@@ -113,11 +116,34 @@ class ImageSet(abc.ABC):
 
     @abc.abstractmethod
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSet:
-        """The images of these numbers, in this order, with the same classes."""
+        """The images of these numbers, in this order, with the same classes.
+
+        Raises:
+            ValueError: if they arrive over the network, in an order that they bring along.
+        """
+
+    @abc.abstractmethod
+    def center_crop(self, side: int) -> ImageSet:
+        """The same images, each cut down to the square of this side in its middle, as `data.center_crop` does.
+
+        Raises:
+            ValueError: if the images are smaller.
+        """
 
     @abc.abstractmethod
     def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
         """Images and labels of each group of sample numbers."""
+
+    def _cropped_shape(self, side: int) -> tuple[int, int, int]:
+        """The shape of its images when they are cut down; ValueError if they are smaller."""
+        check_count(self.name, "crop", side, low=1)
+        channels, height, width = self.image_shape
+        if side > min(height, width):
+            raise ValueError(
+                f"{self.name}: data.crop is {side}, larger than its images of {height}x{width}; set data.size to "
+                f"{side} or more."
+            )
+        return channels, side, side
 
 
 @final
@@ -142,6 +168,8 @@ class TensorImages(ImageSet):
         [[0, 1], [1]]
     """
 
+    labels: Tensor
+
     def __init__(
         self,
         images: UInt8[Tensor, "N C H W"],
@@ -163,6 +191,11 @@ class TensorImages(ImageSet):
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         return TensorImages(self.images[chosen], self.labels[chosen], self.class_names, name=self.name)
 
+    def center_crop(self, side: int) -> TensorImages:
+        """The middle of each image, a view of the same memory."""
+        self._cropped_shape(side)
+        return TensorImages(center_crop(self.images, side), self.labels, self.class_names, name=self.name)
+
     def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
         for index in map(torch.from_numpy, indices):
             yield self.images.index_select(0, index), self.labels.index_select(0, index)
@@ -183,6 +216,8 @@ class StreamedImages(ImageSet):
         num_threads: how many threads decode; by default one for each usable core.
     """
 
+    labels: Tensor
+
     def __init__(
         self,
         decode: Callable[[np.ndarray], Tensor],
@@ -202,16 +237,31 @@ class StreamedImages(ImageSet):
     def subset(self, indices: Sequence[int] | np.ndarray) -> StreamedImages:
         """The images of these numbers, in this order, with the same classes; nothing is decoded."""
         chosen = np.asarray(indices, dtype=np.int64)
-        part = StreamedImages(
-            self._decode,
-            self.labels[torch.from_numpy(chosen)],
+        return self._like(self._decode, self._numbers[chosen], self.labels[torch.from_numpy(chosen)], self.image_shape)
+
+    def center_crop(self, side: int) -> StreamedImages:
+        """The same images, cut down to their middle once they are decoded."""
+        shape, decode = self._cropped_shape(side), self._decode
+        return self._like(lambda numbers: center_crop(decode(numbers), side), self._numbers, self.labels, shape)
+
+    def _like(
+        self,
+        decode: Callable[[np.ndarray], Tensor],
+        numbers: np.ndarray,
+        labels: Tensor,
+        image_shape: tuple[int, int, int],
+    ) -> StreamedImages:
+        """A set of the same name, classes and threads."""
+        made = StreamedImages(
+            decode,
+            labels,
             self.class_names,
-            image_shape=self.image_shape,
+            image_shape=image_shape,
             name=self.name,
             num_threads=self.num_threads,
         )
-        part._numbers = self._numbers[chosen]
-        return part
+        made._numbers = numbers
+        return made
 
     def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="decode")

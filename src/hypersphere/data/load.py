@@ -5,32 +5,39 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from hypersphere.checks import check_choice, check_count, unknown_name
+from hypersphere.checks import check_choice, check_count, problems, unknown_name
 from hypersphere.config import DataConfig
 from hypersphere.data import cache
 from hypersphere.data.decode import decode_all, is_grey, open_image, reader_for, threads_for
 from hypersphere.data.digits import load_digits
 from hypersphere.data.division import hold_out, keep_fractions
-from hypersphere.data.hub import HUB_SETS, hub_folder
+from hypersphere.data.hub import HUB_SETS, STREAMED_SETS, copy_at_hand, hub_folder
 from hypersphere.data.images import ImageSet, StreamedImages, TensorImages
 from hypersphere.data.listed import ListedSource, find_images, read_csv
 from hypersphere.data.parquet import ParquetSource
 from hypersphere.data.parquet_files import find_parquet
 from hypersphere.data.sources import SPLITS, Encoded, Source, split_named
+from hypersphere.data.streaming import open_stream
+from hypersphere.data.synthetic import load_synthetic
 
 __all__ = ["STREAM_ABOVE", "TEST_SHARE", "find_source", "list_datasets", "load_images"]
 
 logger = logging.getLogger(__name__)
 
+Part = TypeVar("Part")
+
 # bytes of decoded pixels; more are decoded while they are used
 STREAM_ABOVE = 2 * 2**30
 # of a set that has no test split
 TEST_SHARE = 0.2
+# what the name of a repository on the hub begins with
+HUB = "hub:"
 
 
 def list_datasets() -> dict[str, str]:
@@ -38,13 +45,15 @@ def list_datasets() -> dict[str, str]:
 
     Example:
         >>> list(list_datasets())
-        ['digits', 'mnist', 'fashion_mnist', 'cifar10', 'cifar100']
+        ['digits', 'synthetic', 'mnist', 'fashion_mnist', 'cifar10', 'cifar100', 'imagenet']
     """
     digits = "handwritten digits, grey 8x8, 10 classes, 1 297 train and 500 test; comes with scikit-learn, no download"
-    return {"digits": digits} | {name: line for name, (_, line) in HUB_SETS.items()}
+    synthetic = "coloured stripes of any data.size, 10 classes, 300 train and 20 test; drawn, for dry runs"
+    named = {name: line for name, (_, line) in (HUB_SETS | STREAMED_SETS).items()}
+    return {"digits": digits, "synthetic": synthetic} | named
 
 
-def load_images(config: DataConfig | str, *, split: str) -> ImageSet:
+def load_images(config: DataConfig | str, *, split: str, whole: bool = False) -> ImageSet:
     """One split of a data set, every label checked, and every image too if the set fits into memory.
 
     Args:
@@ -53,28 +62,35 @@ def load_images(config: DataConfig | str, *, split: str) -> ImageSet:
             - a folder of Parquet files, `train-*.parquet` and `test-*.parquet`;
             - a folder with a folder of images for each class, or with such folders in `train/` and `test/`;
             - a CSV file with the columns path and label, and split if there is one;
-            - one Parquet file.
+            - one Parquet file;
+
+            or `hub:owner/name`, a set of the Hugging Face hub, which is read over the network while it is used.
 
             A set without a test split gives a fifth of its train split for it, chosen by `split_seed`, each class
             alike; a warning on the log says so.
         split: "train", "validation" or "test". With `config.validation` > 0 that fraction of train, chosen by
             `split_seed`, each class alike, is the validation split; otherwise the set must have one of its own.
             `config.keep` then thins the classes of what is left of train, and of nothing else.
+        whole: leave the images as large as they are where `config.crop` says which part of them the model sees, for
+            training that cuts it out at random. Otherwise that part is cut from their middle, as evaluation does.
 
     Returns:
-        `TensorImages` up to 2 GiB of pixels, else `StreamedImages`; `config.stream` decides otherwise. Class names and
-        numbers are those of all splits together.
+        `TensorImages` up to 2 GiB of pixels, else `StreamedImages`; `config.stream` decides otherwise. `HubStream` for
+        sets that are read over the network. Class names and numbers are those of all splits together.
 
     Raises:
         ValueError: with file and row where there is one, if anything about the set cannot be used.
         FileNotFoundError: if a file of the set is not there.
         ConnectionError: if a named set cannot be downloaded.
+        PermissionError: if the hub gives a set only to those who have accepted its terms.
         ImportError: if a package that reads the set is not installed.
 
     Edge cases:
         Decoded images are kept in `cache_folder()` and read from there next time, unless a file of the set has changed
         or `config.cache` is off. Images of a streamed set are checked only by a sample of 256; its Parquet files are
         unpacked into the same folder, about as large as they are, since reading them in any order needs that.
+        A set that is read over the network cannot be divided: no validation split is cut from it, `config.keep` is
+        refused, and validation stands in for a test split that it lacks, as it does for imagenet always.
 
     Example:
         >>> load_images("digits", split="test")
@@ -87,12 +103,55 @@ def load_images(config: DataConfig | str, *, split: str) -> ImageSet:
     check_count(who, "subsample_seed", config.subsample_seed, low=0)
     if config.size is not None:
         check_count(who, "size", config.size, low=1)
+    images = _load_split(config, split, who)
+    return images if whole or config.crop is None else images.center_crop(config.crop)
+
+
+def _load_split(config: DataConfig, split: str, who: str) -> ImageSet:
+    """The split asked for, its images as large as they are loaded."""
     if config.name == "digits":
         if config.size not in (None, 8):
             raise ValueError(f"{who}: its images are 8x8 and cannot be resized, got data.size={config.size}.")
         return _divide(config, split, ("train", "test"), load_digits)
+    if config.name == "synthetic":
+        draw = functools.partial(load_synthetic, size=config.size or 32)
+        return _divide(config, split, ("train", "test"), draw)
+    streamed = config.name in STREAMED_SETS and copy_at_hand(config.name) is None
+    if streamed or config.name.startswith(HUB):
+        return _load_streamed(config, split, who)
     source = find_source(config)
     return _divide(config, split, source.files.keys(), lambda part: _load(source, part, config))
+
+
+def _load_streamed(config: DataConfig, split: str, who: str) -> ImageSet:
+    """One split of a set that is read over the network."""
+    problems(
+        who,
+        [
+            f"{setting} needs a local copy of the set, a folder as data.name: this one is read over the network."
+            for setting, wanted in (
+                ("data.validation", config.validation > 0),
+                ("data.keep", bool(config.keep)),
+                ("data.stream false", config.stream is False),
+            )
+            if wanted
+        ],
+    )
+    repository = STREAMED_SETS[config.name][0] if config.name in STREAMED_SETS else config.name.removeprefix(HUB)
+    splits = open_stream(
+        config.name,
+        repository,
+        image_column=config.image_column,
+        label_column=config.label_column,
+        size=config.size,
+        resize=config.resize,
+        shuffle_buffer=config.shuffle_buffer,
+    )
+    if "validation" in splits and (config.name in STREAMED_SETS or "test" not in splits):
+        splits["test"] = splits.pop("validation")
+    if split not in splits:
+        raise ValueError(f"{who} has no {split} split, only {', '.join(splits) or 'splits of other names'}.")
+    return splits[split]()
 
 
 def find_source(config: DataConfig) -> Source:
@@ -104,6 +163,12 @@ def find_source(config: DataConfig) -> Source:
         ConnectionError: if a named set cannot be downloaded.
     """
     columns = {"image_column": config.image_column, "label_column": config.label_column}
+    if config.name in STREAMED_SETS and (folder := copy_at_hand(config.name)):
+        if files := find_parquet(folder):
+            return ParquetSource(config.name, _published(files, folder), **columns)
+        if images := find_images(folder):
+            return ListedSource(config.name, _published(images, folder))
+        raise ValueError(f"{folder} holds neither Parquet files nor a folder of images for each class.")
     if config.name in HUB_SETS:
         return ParquetSource(config.name, find_parquet(hub_folder(config.name)), **columns)
     path = Path(config.name).expanduser()
@@ -127,18 +192,27 @@ def find_source(config: DataConfig) -> Source:
     )
 
 
+def _published(splits: Mapping[str, Part], folder: Path) -> dict[str, Part]:
+    """The splits of a set whose published figures are those of its validation images: these are test here."""
+    if missing := [split for split in ("train", "validation") if split not in splits]:
+        raise ValueError(f"{folder} has no {missing[0]} split, only {', '.join(splits)}.")
+    return {"train": splits["train"], "test": splits["validation"]}
+
+
 def _load(source: Source, split: str, config: DataConfig) -> ImageSet:
     """A split as it is stored, from the cache if it can be."""
     settings = [source.title, split, config.size, config.image_column, config.label_column]
+    # left out where it says nothing new, so that what was kept before there was a choice is still read
+    settings += [config.resize] if config.resize != "crop" else []
     settings += [str(file.absolute().parent) for files in source.files.values() for file in files[:1]]
     kept_at = cache.cache_file(f"{source.title}-{split}", settings)
     made_from = cache.fingerprint(file for files in source.files.values() for file in files)
     if config.cache and not config.stream and (kept := cache.read(kept_at, made_from)):
         return TensorImages(kept.images, kept.labels, kept.class_names, name=source.title)
     num, first = source.peek(split)
-    if config.stream or (config.stream is None and _decoded_bytes(num, first, config.size) > STREAM_ABOVE):
+    if config.stream or (config.stream is None and _decoded_bytes(num, first, config) > STREAM_ABOVE):
         rows = source.rows(split, on_disk=True)
-        reader = reader_for(rows, config.size)
+        reader = reader_for(rows, config.size, resize=config.resize)
         decode = functools.partial(reader.read_rows, rows)
         return StreamedImages(
             decode,
@@ -150,16 +224,16 @@ def _load(source: Source, split: str, config: DataConfig) -> ImageSet:
         )
     rows = source.rows(split, on_disk=False)
     logger.info("decoding %d images of %s", num, rows.title)
-    images = decode_all(rows, config.size)
+    images = decode_all(rows, config.size, resize=config.resize)
     if config.cache:
         cache.write(kept_at, cache.Kept(images, rows.labels, rows.class_names), made_from)
     return TensorImages(images, rows.labels, rows.class_names, name=source.title)
 
 
-def _decoded_bytes(num: int, first: Encoded, size: int | None) -> int:
+def _decoded_bytes(num: int, first: Encoded, config: DataConfig) -> int:
     """How much memory a split takes if all its images are like the first."""
     try:
-        image = open_image(first, size)
+        image = open_image(first, config.size, config.resize)
     except ValueError:
         # decoding says which row it is, and what else is wrong
         return 0
@@ -179,6 +253,7 @@ def _divide(config: DataConfig, split: str, stored: Collection[str], load: Calla
     if "train" not in stored:
         raise ValueError(f"data set {config.name!r} has no train split, only {', '.join(stored)}.")
     train = load("train")
+    assert train.labels is not None
     labels = train.labels.numpy()
     numbers = np.arange(len(labels))
     if "test" not in stored:

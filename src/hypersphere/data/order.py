@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
 from hypersphere.checks import check_count, check_range
 
-__all__ = ["ROLES", "index_batches", "num_batches", "permutation"]
+__all__ = ["ROLES", "index_batches", "num_batches", "permutation", "shuffle_through"]
+
+Item = TypeVar("Item")
 
 # what an order is for; the same seed gives each role an order of its own
-ROLES = ("shuffle", "test", "validation", "keep")
+ROLES = ("shuffle", "test", "validation", "keep", "buffer")
 
 
 def permutation(num: int, role: str, *seeds: int) -> np.ndarray:
@@ -27,10 +30,39 @@ def permutation(num: int, role: str, *seeds: int) -> np.ndarray:
         >>> permutation(5, "shuffle", 0, 1).tolist()
         [3, 0, 2, 4, 1]
     """
+    return _random(role, *seeds).permutation(num).astype(np.int64, copy=False)
+
+
+def shuffle_through(items: Iterable[Item], buffer: int, *seeds: int) -> Iterator[Item]:
+    """The items, each once, in an order that needs only `buffer` of them at a time.
+
+    The buffer is filled from the front; then one of it, each as likely as the others, makes room for the next item. So
+    an item can come at any time after its place, but no more than `buffer` places before it.
+
+    Raises:
+        ValueError: if a seed is negative or `buffer` is below 1.
+
+    Example:
+        >>> list(shuffle_through("abcdef", 3, 0))
+        ['c', 'd', 'b', 'e', 'a', 'f']
+    """
+    check_count("shuffle_through", "buffer", buffer, low=1)
+    random = _random("buffer", *seeds)
+    held: list[Item] = []
+    for item in items:
+        if len(held) < buffer:
+            held.append(item)
+            continue
+        place = random.randint(buffer)
+        yield held[place]
+        held[place] = item
+    yield from (held[place] for place in random.permutation(len(held)))
+
+
+def _random(role: str, *seeds: int) -> np.random.RandomState:
     for seed in seeds:
         check_count("permutation", "seed", seed, low=0)
-    sequence = np.random.SeedSequence([ROLES.index(role), *seeds])
-    return np.random.RandomState(np.random.MT19937(sequence)).permutation(num).astype(np.int64, copy=False)
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence([ROLES.index(role), *seeds])))
 
 
 def num_batches(num: int, batch_size: int, *, drop_last: bool = False) -> int:
