@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,26 @@ def test_cnn9_has_the_published_number_of_parameters() -> None:
     assert count(model, nn.Conv2d) + 100 * model.num_features == 2_992_832
     assert count(model, nn.BatchNorm2d) == 2_688
     assert sum(p.numel() for p in model.parameters()) == count(model, nn.Conv2d) + count(model, nn.BatchNorm2d)
+
+
+def test_widths_follow_the_first() -> None:
+    def widths(**arguments: Any) -> list[int]:
+        model = CNN(1, image_shape=(1, 8, 8), **arguments)
+        return [layer.out_channels for layer in model.children() if isinstance(layer, nn.Conv2d)]
+
+    assert widths(base_width=5) == [5, 10, 20, 20]
+    assert widths(base_width=6, width_factors=(1, 1.5, 2)) == [6, 9, 12, 12]
+    assert widths(widths=[3, 4], width_factors=(7, 7, 7)) == [3, 4, 4]
+
+
+def test_without_activation_nothing_follows_a_norm() -> None:
+    model = CNN(**TINY, activation="none")
+    assert not any(isinstance(layer, nn.ReLU) for layer in model.modules())
+    assert list(dict(model.named_children()))[:3] == ["conv1_0", "norm1_0", "conv1_1"]
+    linear = CNN(1, widths=[4], image_shape=(1, 2, 2), norm=False, activation="none")
+    images = torch.randn(3, 1, 2, 2)
+    # only the maximum is left, which halves and doubles with its input
+    torch.testing.assert_close(linear(2 * images), 2 * linear(images))
 
 
 @pytest.mark.parametrize(("convs_per_block", "name"), [(2, "cnn6"), (3, "cnn9"), (5, "cnn15")])
@@ -129,6 +150,9 @@ def test_state_and_copy_round_trip() -> None:
         ({"convs_per_block": 0}, r"CNN: convs_per_block must be a whole number of 1 or more, got 0"),
         ({"base_width": "many"}, r"CNN: base_width must be a whole number of 1 or more, got 'many'"),
         ({"base_width": 2.5}, r"CNN: base_width must be a whole number of 1 or more, got 2\.5"),
+        ({"width_factors": []}, r"CNN: expected widths of at least one block, got none"),
+        ({"width_factors": (1, 0.001)}, r"CNN: the width of a block must be a whole number of 1 or more, got 0"),
+        ({"activation": "rely"}, r"CNN: unknown activation 'rely': choose none, relu \(did you mean 'relu'\?\)"),
         ({"widths": []}, r"CNN: expected widths of at least one block, got none"),
         ({"widths": [4, -1]}, r"CNN: the width of a block must be a whole number of 1 or more, got -1"),
         ({"feature_width": 0}, r"CNN: feature_width must be a whole number of 1 or more, got 0"),

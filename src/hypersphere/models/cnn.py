@@ -26,8 +26,9 @@ class CNN(nn.Module):
 
     Args:
         convs_per_block: convolutions in each block, >= 1: 2, 3, 5 make CNN-6, CNN-9, CNN-15 of the MHE paper.
-        base_width: channels of the first block, >= 1; doubled in each of the two blocks that follow.
-        widths: channels of each block, in place of `base_width`, which then means nothing; one block for each entry.
+        base_width: channels of the first block, >= 1.
+        width_factors: channels of each block in units of `base_width`, > 0, rounded; one block for each entry.
+        widths: channels of each block, in place of both.
         feature_width: number of features, >= 1; None for the width of the last block.
         image_shape: (channels, height, width) of the input; height and width at least 2 ** number of blocks.
         norm: whether the block convolutions are normalised.
@@ -50,8 +51,8 @@ class CNN(nn.Module):
 
     Source:
         liu2018mhe, appendix A, with the numbers of the released code: weights drawn from N(0, 2 / (k² C_in)).
-        liu2017spherenet has the same net with widths 128, 192, 256, and liu2018decoupled trains one without
-        normalisation or without activation (widths not published).
+        liu2017spherenet has the same net with widths 128, 192, 256 (factors 1, 1.5, 2); liu2018decoupled trains one
+        without normalisation or without activation, whose widths are not in the released code.
 
     Example:
         >>> model = CNN(convs_per_block=2, base_width=4, image_shape=(1, 8, 8))
@@ -64,6 +65,7 @@ class CNN(nn.Module):
         convs_per_block: int = 3,
         *,
         base_width: int = 64,
+        width_factors: Sequence[float] = (1, 2, 4),
         widths: Sequence[int] | None = None,
         feature_width: int | None = None,
         image_shape: Sequence[int] = (3, 32, 32),
@@ -80,7 +82,7 @@ class CNN(nn.Module):
         super().__init__()
         if widths is None:
             check_count("CNN", "base_width", base_width, low=1)
-            widths = [base_width, 2 * base_width, 4 * base_width]
+            widths = [round(base_width * factor) for factor in width_factors]
         _check_sizes(convs_per_block, widths, feature_width, image_shape)
         check_choice("CNN", "activation", activation, ["relu", "none"])
         check_range("CNN", "norm_momentum", norm_momentum, low=0.0, high=1.0)
