@@ -17,6 +17,7 @@ from hypersphere.config.optimization import OptimizerConfig, ScheduleConfig, Tra
         (OptimizerConfig, {"rate": 0.0}, r"^optimizer: rate must be above 0, got 0\.$"),
         (OptimizerConfig, {"momentum": 1.0}, r"^optimizer: momentum must lie in \[0, 1\), got 1\.$"),
         (OptimizerConfig, {"weight_decay": -1e-4}, r"^optimizer: weight_decay must be 0 or more, got -0\.0001\.$"),
+        (OptimizerConfig, {"project_every": -1}, r"^optimizer: project_every must be 0 or more, got -1\.$"),
         (OptimizerConfig, {"nesterov": True, "momentum": 0.0}, r"^optimizer: nesterov needs a momentum above 0\.$"),
         (ScheduleConfig, {"milestones": [0.5, 0.2]}, r"^schedule: milestones must be increasing and 0 or more, got "),
         (
@@ -38,6 +39,7 @@ from hypersphere.config.optimization import OptimizerConfig, ScheduleConfig, Tra
         (TrainingConfig, {"clip": 0.0}, r"^training: clip must be above 0, got 0\.0\.$"),
         (TrainingConfig, {"seed": -1}, r"^training: seed must be 0 or more, got -1\.$"),
         (TrainingConfig, {"threads": 0}, r"^training: threads must be 1 or more, got 0\.$"),
+        (TrainingConfig, {"recalibrate": -1}, r"^training: recalibrate must be 0 or more, got -1\.$"),
         (TrainingConfig, {"evaluate_every": 0.0}, r"^training: evaluate_every must be above 0, got 0\.$"),
         (
             TrainingConfig,

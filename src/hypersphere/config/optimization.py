@@ -27,6 +27,9 @@ class OptimizerConfig:
         weight_decay: factor of half the squared norm of the decayed parameters (adamw: decoupled), 0 or more.
         decay_norms: whether scales and shifts of normalisation layers decay too; published True.
         decay_biases: whether biases of other layers do.
+        decay_angular: whether kernels do of which only the direction counts; published False.
+        project_every: steps between two projections of those kernels to length 1; published 100, 0 is never.
+        weighted_gradients: multiply the step of each of those kernels by its length, which its gradient is divided by.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -37,6 +40,9 @@ class OptimizerConfig:
     weight_decay: float = 5e-4
     decay_norms: bool = True
     decay_biases: bool = True
+    decay_angular: bool = False
+    project_every: int = 0
+    weighted_gradients: bool = False
 
     def __post_init__(self) -> None:
         require(
@@ -45,6 +51,7 @@ class OptimizerConfig:
                 f"rate must be above 0, got {self.rate:g}.": 0 < self.rate < math.inf,
                 f"momentum must lie in [0, 1), got {self.momentum:g}.": 0 <= self.momentum < 1,
                 f"weight_decay must be 0 or more, got {self.weight_decay:g}.": self.weight_decay >= 0,
+                f"project_every must be 0 or more, got {self.project_every}.": self.project_every >= 0,
                 "nesterov needs a momentum above 0.": not self.nesterov or self.momentum > 0,
             },
         )
@@ -109,6 +116,9 @@ class TrainingConfig:
         evaluate_every: epochs between two evaluations, fractions allowed; one is always made at either end.
         checkpoint_every: steps between two checkpoints.
         tensorboard: also write the metrics for TensorBoard.
+        start_from: a run folder or a .safetensors file of which every tensor that fits replaces a fresh one, or None.
+        recalibrate: training batches at the end of the run from which running statistics are measured again; accuracy
+            is told before and after. 0 leaves them as trained.
     """
 
     epochs: float = 10.0
@@ -125,6 +135,8 @@ class TrainingConfig:
     evaluate_every: float = 1.0
     checkpoint_every: int = 500
     tensorboard: bool = False
+    start_from: str | None = None
+    recalibrate: int = 0
 
     def __post_init__(self) -> None:
         whole = {name: getattr(self, name) for name in ("batch_size", "accumulate", "log_every", "checkpoint_every")}
@@ -137,6 +149,7 @@ class TrainingConfig:
                 f"clip must be above 0, got {self.clip}.": self.clip is None or self.clip > 0,
                 f"seed must be 0 or more, got {self.seed}.": self.seed >= 0,
                 f"threads must be 1 or more, got {self.threads}.": self.threads is None or self.threads >= 1,
+                f"recalibrate must be 0 or more, got {self.recalibrate}.": self.recalibrate >= 0,
                 f"evaluate_every must be above 0, got {self.evaluate_every:g}.": self.evaluate_every > 0,
                 f"accumulate must not exceed batch_size, got {self.accumulate} and {self.batch_size}.": (
                     self.accumulate <= self.batch_size

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -19,10 +18,11 @@ from torch import Tensor, nn
 
 from hypersphere.analysis.layers import measure_layers
 from hypersphere.config import Config
-from hypersphere.data import ImageSet, augment, normalize_pixels
+from hypersphere.data import ImageSet, normalize_pixels
 from hypersphere.evaluation import classify
 from hypersphere.models import Classifier
 from hypersphere.regularizers.base import LayerRegularizer
+from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import (
     CHECKPOINT,
     Progress,
@@ -36,6 +36,7 @@ from hypersphere.training.optimizer import make_optimizer
 from hypersphere.training.progress import Display
 from hypersphere.training.regularization import make_regularizers
 from hypersphere.training.schedules import rate_factor
+from hypersphere.training.start import Start
 from hypersphere.training.stopping import stop_signals
 
 __all__ = ["Trainer", "autocast"]
@@ -52,6 +53,7 @@ class Trainer:
         held_out_split: which split those are, "validation" or "test".
         classifier: on the CPU, freshly made.
         accelerator: devices, processes and precision.
+        start: what the classifier took over from another model, to be told.
         quiet: show no progress.
     """
 
@@ -65,6 +67,7 @@ class Trainer:
         classifier: Classifier,
         accelerator: Accelerator,
         *,
+        start: Start | None = None,
         quiet: bool = False,
     ) -> None:
         self.config = config
@@ -73,6 +76,7 @@ class Trainer:
         self.held_out = held_out
         self.held_out_split = held_out_split
         self.accelerator = accelerator
+        self.start = start
         self.quiet = quiet or not accelerator.is_main_process
         settings = config.training
         self.steps_per_epoch = train.num_batches(settings.batch_size, drop_last=True)
@@ -122,6 +126,7 @@ class Trainer:
         self.window = Window(self.progress.window)
         with self.open_files(), stop_signals() as stop_asked:
             if found is None:
+                self._tell_start()
                 self._evaluate()
             self.advance_to_end(stop_asked)
 
@@ -171,33 +176,12 @@ class Trainer:
         return bool(self._mean_over_processes(torch.tensor(float(asked()))) > 0)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's share of each batch from the current step on, augmented; a function of seed and step alone."""
-        data, settings = self.config.data, self.config.training
-        while not self.finished:
-            epoch, start = divmod(self.progress.step, self.steps_per_epoch)
-            batches = self.train_images.batches(
-                settings.batch_size,
-                seed=settings.seed,
-                epoch=epoch,
-                shuffle=True,
-                drop_last=True,
-                start=start,
-                rank=self.accelerator.process_index,
-                world_size=self.accelerator.num_processes,
-            )
-            for index, (images, labels) in enumerate(batches, start=start):
-                seeds = np.random.SeedSequence([settings.seed, epoch, index, self.accelerator.process_index])
-                generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
-                images = augment(
-                    images,
-                    padding=data.padding,
-                    padding_mode=data.padding_mode,
-                    flip=data.flip,
-                    generator=generator,
-                )
-                yield images, labels
-                if self.progress.step >= self.total_steps:
-                    return
+        """This process's share of each batch from the current step on."""
+        return self._batches_of(self.progress.step, self.total_steps)
+
+    def _batches_of(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        ranks = {"rank": self.accelerator.process_index, "world_size": self.accelerator.num_processes}
+        return training_batches(self.train_images, self.config, first, last, **ranks)
 
     def _step(self, images: Tensor, labels: Tensor) -> None:
         """One optimiser step on the batch that all processes share."""
@@ -280,6 +264,13 @@ class Trainer:
         )
         self.display.measured(speed, loss)
         self.window.clear()
+
+    def _tell_start(self) -> None:
+        """What came from another model, as a line of metrics and in words."""
+        if self.start is None:
+            return
+        self._write({"kind": "start", "step": 0, **asdict(self.start), "source": str(self.start.source)})
+        self.display.say(f"start from {self.start.sentence()}")
 
     def _evaluate(self) -> None:
         """Accuracy on held-out images and the spread of every layer's neurons, as one line of metrics."""

@@ -21,12 +21,14 @@ from hypersphere.data import ImageSet, load_images, normalize_pixels
 from hypersphere.evaluation import classify, write_classification
 from hypersphere.files import write_atomically
 from hypersphere.models import build_classifier, load_classifier, save_classifier
+from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.environment import describe_environment
 from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
 from hypersphere.training.loop import Trainer, autocast
 from hypersphere.training.settings import read_config, save_config
+from hypersphere.training.start import start_from
 
-__all__ = ["RunResult", "evaluate", "train"]
+__all__ = ["RunResult", "check_fit", "evaluate", "train", "trained_steps"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,19 +85,24 @@ def train(config: Config, out: Path, *, resume: bool = False, quiet: bool = Fals
         check_folder(config, out, resume=resume)
     # the first process decodes, the others find its result in the cache
     with accelerator.main_process_first():
-        images = load_images(config.data, split="train")
+        images = load_images(config.data, split="train", whole=True)
         test = load_images(config.data, split="test")
         held_out, split = (
             (load_images(config.data, split="validation"), "validation") if config.data.validation else (test, "test")
         )
-    _check_sets(images, test)
+    _check_sets(images if config.data.crop is None else images.center_crop(config.data.crop), test)
     seed_everything(config.training.seed)
-    spec = make_spec(config, images)
+    spec = make_spec(config, test)
     classifier = build_classifier(spec)
+    start = None
+    # a run that goes on has what it started from in its checkpoint
+    if config.training.start_from is not None and not (out / CHECKPOINT).is_file():
+        start = start_from(classifier, config.training.start_from)
+        logger.info("start from %s", start.sentence())
     if accelerator.num_processes > 1:
         # the same weights everywhere, but dropout of its own for each share of a batch
         seed_everything(config.training.seed, accelerator.process_index)
-    trainer = Trainer(config, out, images, held_out, split, classifier, accelerator, quiet=quiet)
+    trainer = Trainer(config, out, images, held_out, split, classifier, accelerator, start=start, quiet=quiet)
     with _begun(config, out, accelerator):
         trainer.fit()
         return _finish(trainer, spec, test, resume)
@@ -149,6 +156,9 @@ def make_spec(config: Config, images: ImageSet) -> dict[str, Any]:
             "name": config.data.name,
             "class_names": images.class_names,
             "image_shape": list(images.image_shape),
+            "size": config.data.size,
+            "resize": config.data.resize,
+            "crop": config.data.crop,
             "mean": config.data.mean,
             "std": config.data.std,
         },
@@ -226,7 +236,7 @@ def evaluate(folder: Path, *, data: DataConfig | None = None, split: str = "test
     config = read_config(folder / CONFIG_FILE)
     images = load_images(data or config.data, split=split)
     expected = spec["data"]
-    _check_fit(images, expected, folder)
+    check_fit(images, expected, folder)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     assert device is not None
     classifier.to(device)
@@ -244,13 +254,13 @@ def evaluate(folder: Path, *, data: DataConfig | None = None, split: str = "test
         class_names=images.class_names,
         class_vectors=classifier.class_vectors,
         split=split,
-        step=_trained_steps(folder),
+        step=trained_steps(folder),
         stem=stem,
     )
     return summary, folder / "evaluation" / f"{stem}.json"
 
 
-def _check_fit(images: ImageSet, expected: dict[str, Any], folder: Path) -> None:
+def check_fit(images: ImageSet, expected: dict[str, Any], folder: Path) -> None:
     """Raise ValueError unless the images have the shape and the classes that the model was trained on."""
     if list(images.image_shape) != expected["image_shape"]:
         raise ValueError(
@@ -267,7 +277,7 @@ def _check_fit(images: ImageSet, expected: dict[str, Any], folder: Path) -> None
         )
 
 
-def _trained_steps(folder: Path) -> int | None:
+def trained_steps(folder: Path) -> int | None:
     """Steps behind the weights of a finished run, as its last evaluation says."""
     path = folder / "evaluation" / "classification.json"
     if not path.is_file():
