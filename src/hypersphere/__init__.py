@@ -8,8 +8,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "angles",
     "diagnose",
     "functional",
+    "magnitudes",
     "margins",
     "models",
     "nn",
@@ -21,13 +23,15 @@ __all__ = [
 if TYPE_CHECKING:
     from hypersphere import functional, models, nn, regularizers
     from hypersphere.analysis import diagnose, thomson
-    from hypersphere.formulas import margins
+    from hypersphere.formulas import angles, magnitudes, margins
     from hypersphere.training.optimizer import param_groups
 
 # where each name lies; imported when first asked for, so that `hypersphere --help` need not wait for torch
 _PLACES = {
+    "angles": "hypersphere.formulas.angles",
     "diagnose": "hypersphere.analysis:diagnose",
     "functional": "hypersphere.functional",
+    "magnitudes": "hypersphere.formulas.magnitudes",
     "margins": "hypersphere.formulas.margins",
     "models": "hypersphere.models",
     "nn": "hypersphere.nn",

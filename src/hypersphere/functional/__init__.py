@@ -9,6 +9,14 @@ from hypersphere.functional.compressive import (
     projected_energy,
     projection_distortion,
 )
+from hypersphere.functional.decoupled import (
+    decoupled_conv1d,
+    decoupled_conv2d,
+    decoupled_conv3d,
+    decoupled_linear,
+    patch_cosines,
+    patch_norms,
+)
 from hypersphere.functional.energy import hyperspherical_energy, stacked_energy
 from hypersphere.functional.geometry import normalize, pairwise_angle, pairwise_cosine
 from hypersphere.functional.optima import minimum_energy
@@ -31,6 +39,10 @@ __all__ = [
     "class_logits",
     "covering",
     "cross_entropy",
+    "decoupled_conv1d",
+    "decoupled_conv2d",
+    "decoupled_conv3d",
+    "decoupled_linear",
     "energy_deviation",
     "expected_energy",
     "gram_log_determinant",
@@ -45,6 +57,8 @@ __all__ = [
     "orthonormality",
     "pairwise_angle",
     "pairwise_cosine",
+    "patch_cosines",
+    "patch_norms",
     "polarization",
     "projected_energy",
     "projection_distortion",

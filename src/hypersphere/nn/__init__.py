@@ -1,7 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""Modules that behave as those of `torch.nn`: the margin head, and a rotation of neurons."""
+"""Modules that behave as those of `torch.nn`: decoupled layers, the margin head, a rotation of neurons."""
 
+from hypersphere.nn.decoupled import (
+    DecoupledConv1d,
+    DecoupledConv2d,
+    DecoupledConv3d,
+    DecoupledLinear,
+    SphereConv1d,
+    SphereConv2d,
+    SphereConv3d,
+    SphereLinear,
+)
 from hypersphere.nn.head import MarginHead
 from hypersphere.nn.rotation import Rotation
 
-__all__ = ["MarginHead", "Rotation"]
+__all__ = [
+    "DecoupledConv1d",
+    "DecoupledConv2d",
+    "DecoupledConv3d",
+    "DecoupledLinear",
+    "MarginHead",
+    "Rotation",
+    "SphereConv1d",
+    "SphereConv2d",
+    "SphereConv3d",
+    "SphereLinear",
+]

@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: MIT
+"""SphereConv and decoupled convolution, f = h(|w|, |x|) g(theta): the angle and the length of a patch, told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from hypersphere.checks import check_choice, check_floating, check_range
+from hypersphere.formulas.angles import Angle, Cosine, as_angle
+from hypersphere.formulas.directions import narrow, unit_rows, widen, working_dtype
+from hypersphere.formulas.magnitudes import Magnitude, as_magnitude
+from hypersphere.formulas.patches import Window
+from hypersphere.kernels.decoupled import Arguments, Operator, fused, reasons_not
+
+__all__ = [
+    "WEIGHTINGS",
+    "decouple",
+    "decoupled_conv1d",
+    "decoupled_conv2d",
+    "decoupled_conv3d",
+    "decoupled_linear",
+    "patch_cosines",
+    "patch_norms",
+    "unit_kernels",
+]
+
+WEIGHTINGS: dict[str, str] = {
+    "linear": "times |w|: with cosine and linear magnitude the ordinary convolution",
+    "joint": "h sees the product |w| |x|",
+    "separate": "times h(|w|) / alpha",
+}
+"""How the length of a kernel enters; None, the default, leaves it out, so that all kernels count alike."""
+
+Size = int | Sequence[int]
+AngleLike = str | Mapping[str, Any] | Angle
+MagnitudeLike = str | Mapping[str, Any] | Magnitude
+
+
+def decoupled_conv2d(
+    input: Float[Tensor, "*N C H W"],
+    weight: Float[Tensor, "O c kH kW"],
+    bias: Float[Tensor, "O"] | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    angle: AngleLike = "cosine",
+    magnitude: MagnitudeLike = "sphere",
+    weighting: str | None = None,
+    eps: float = 1e-4,
+    k: Float[Tensor, "*O"] | None = None,
+    radius: Float[Tensor, "*O"] | None = None,
+    exponent: Float[Tensor, ""] | None = None,
+    gain: Float[Tensor, "O"] | None = None,
+    mean_norm: Float[Tensor, ""] | None = None,
+    impl: str = "auto",
+) -> Float[Tensor, "*N O oH oW"]:
+    r"""Decoupled convolution of images: every patch x meets every kernel w as
+
+    .. math::
+        f(w, x) = a\, h(r)\, g(\theta) + b, \qquad \cos\theta = \frac{w \cdot x}{n\, r}, \qquad
+        r = \sqrt{|x|^2 + \epsilon}, \quad n = \sqrt{|w|^2 + \epsilon}
+
+    with h of `formulas.magnitudes` and g of `formulas.angles`. SphereConv is h = 1, the default. Arguments up to
+    `groups` are those of `torch.nn.functional.conv2d`.
+
+    Args:
+        input: images (N, C, H, W), or one image without N.
+        weight: kernels (O, C / groups, kH, kW), of any length.
+        bias: b, (O,).
+        stride: as in torch.
+        padding: as in torch, "same" and "valid" too. Points outside count as zeros in product and norm alike, so that
+            at the border the visible part of a patch meets the whole kernel.
+        dilation: as in torch.
+        groups: as in torch; each group of channels has patches, and patch norms, of its own.
+        angle: name in `formulas.angles.ANGLES`, a mapping such as {"name": "sigmoid", "k": 0.5}, or an object.
+        magnitude: name in `formulas.magnitudes.MAGNITUDES`, a mapping or an object.
+        weighting: how the length of a kernel enters. None: not at all. "linear": f is multiplied by n. "joint": h
+            sees n r. "separate": f is multiplied by h(n) / alpha. With a relative radius, "joint" and "separate" take n
+            in units of its mean over the kernels.
+        eps: epsilon >= 0, inside both roots; released code 1e-4. It bounds the gradient at a zero patch by
+            1 / sqrt(eps) and shrinks the cosine of patches shorter than about 10 sqrt(eps).
+        k: of the angle, radians, (O,) or (), in place of the angle's own number.
+        radius: rho > 0 of the magnitude, (O,) or (), in its units.
+        exponent: of magnitude "power", ().
+        gain: a, (O,).
+        mean_norm: the mean patch norm that a relative radius is a multiple of; None for that of this batch, through
+            which the gradient flows as in the released code.
+        impl: "auto"; "torch", plain operations, which compilers and exporters get and any derivative can be taken of;
+            "fused", with less memory and fewer passes. A second derivative of "fused" is that of "torch".
+
+    Returns:
+        (N, O, oH, oW) in the dtype of the input, or of autocast. Products are in that dtype; norms, division and
+        functions in float32, or float64 for inputs of that.
+
+    Raises:
+        ValueError: for a shape that does not fit, an unknown name, or a number out of range.
+        TypeError: if an input is not floating point, or input and weight are of different dtypes outside autocast.
+
+    Edge cases:
+        A zero patch or kernel has the output b, and finite gradients. With eps = 0 a patch shorter than 1e-15 counts
+        as zero, with gradient zero. Exactly parallel patches: see `formulas.angles`. In float16, inner products beyond
+        its range are taken at its ends. An empty batch gives an empty output.
+
+    Source:
+        liu2017spherenet, eq. 1; liu2018decoupled, eq. 2, 15, 16; eps, padding and norms as in their released code.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> images, kernels = torch.randn(2, 3, 8, 8), torch.randn(5, 3, 3, 3)
+        >>> outputs = decoupled_conv2d(images, kernels, padding=1, angle="linear")
+        >>> outputs.shape, bool(outputs.abs().max() < 1)
+        (torch.Size([2, 5, 8, 8]), True)
+    """
+    operator = (stride, padding, dilation, groups, angle, magnitude, weighting, eps)
+    learned: dict[str, Any] = {"k": k, "radius": radius, "exponent": exponent, "gain": gain, "mean_norm": mean_norm}
+    return decouple(2, input, weight, bias, *operator, **learned, impl=impl)[0]
+
+
+def decoupled_conv1d(
+    input: Float[Tensor, "*N C L"],
+    weight: Float[Tensor, "O c kL"],
+    bias: Float[Tensor, "O"] | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    angle: AngleLike = "cosine",
+    magnitude: MagnitudeLike = "sphere",
+    weighting: str | None = None,
+    eps: float = 1e-4,
+    k: Float[Tensor, "*O"] | None = None,
+    radius: Float[Tensor, "*O"] | None = None,
+    exponent: Float[Tensor, ""] | None = None,
+    gain: Float[Tensor, "O"] | None = None,
+    mean_norm: Float[Tensor, ""] | None = None,
+    impl: str = "auto",
+) -> Float[Tensor, "*N O oL"]:
+    """Decoupled convolution of sequences (N, C, L); everything else as `decoupled_conv2d`.
+
+    Example:
+        >>> decoupled_conv1d(torch.ones(1, 2, 5), torch.ones(1, 2, 3), eps=0.0)
+        tensor([[[1.0000, 1.0000, 1.0000]]])
+    """
+    operator = (stride, padding, dilation, groups, angle, magnitude, weighting, eps)
+    learned: dict[str, Any] = {"k": k, "radius": radius, "exponent": exponent, "gain": gain, "mean_norm": mean_norm}
+    return decouple(1, input, weight, bias, *operator, **learned, impl=impl)[0]
+
+
+def decoupled_conv3d(
+    input: Float[Tensor, "*N C T H W"],
+    weight: Float[Tensor, "O c kT kH kW"],
+    bias: Float[Tensor, "O"] | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    angle: AngleLike = "cosine",
+    magnitude: MagnitudeLike = "sphere",
+    weighting: str | None = None,
+    eps: float = 1e-4,
+    k: Float[Tensor, "*O"] | None = None,
+    radius: Float[Tensor, "*O"] | None = None,
+    exponent: Float[Tensor, ""] | None = None,
+    gain: Float[Tensor, "O"] | None = None,
+    mean_norm: Float[Tensor, ""] | None = None,
+    impl: str = "auto",
+) -> Float[Tensor, "*N O oT oH oW"]:
+    """Decoupled convolution of volumes (N, C, T, H, W); everything else as `decoupled_conv2d`.
+
+    Example:
+        >>> decoupled_conv3d(torch.ones(1, 1, 2, 2, 2), torch.ones(1, 1, 2, 2, 2), eps=0.0).flatten()
+        tensor([1.0000])
+    """
+    operator = (stride, padding, dilation, groups, angle, magnitude, weighting, eps)
+    learned: dict[str, Any] = {"k": k, "radius": radius, "exponent": exponent, "gain": gain, "mean_norm": mean_norm}
+    return decouple(3, input, weight, bias, *operator, **learned, impl=impl)[0]
+
+
+def decoupled_linear(
+    input: Float[Tensor, "*N D"],
+    weight: Float[Tensor, "O D"],
+    bias: Float[Tensor, "O"] | None = None,
+    *,
+    angle: AngleLike = "cosine",
+    magnitude: MagnitudeLike = "sphere",
+    weighting: str | None = None,
+    eps: float = 1e-4,
+    k: Float[Tensor, "*O"] | None = None,
+    radius: Float[Tensor, "*O"] | None = None,
+    exponent: Float[Tensor, ""] | None = None,
+    gain: Float[Tensor, "O"] | None = None,
+    mean_norm: Float[Tensor, ""] | None = None,
+    impl: str = "auto",
+) -> Float[Tensor, "*N O"]:
+    """The decoupled form of a dense layer: the patch is the whole vector (N, D); everything else as `decoupled_conv2d`.
+
+    Example:
+        >>> decoupled_linear(torch.tensor([[3.0, 4.0]]), torch.eye(2), eps=0.0)
+        tensor([[0.6000, 0.8000]])
+    """
+    operator = (1, 0, 1, 1, angle, magnitude, weighting, eps)
+    learned: dict[str, Any] = {"k": k, "radius": radius, "exponent": exponent, "gain": gain, "mean_norm": mean_norm}
+    return decouple(0, input, weight, bias, *operator, **learned, impl=impl)[0]
+
+
+def decouple(
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: Size | str,
+    dilation: Size,
+    groups: int,
+    angle: AngleLike,
+    magnitude: MagnitudeLike,
+    weighting: str | None,
+    eps: float,
+    *,
+    k: Tensor | None = None,
+    radius: Tensor | None = None,
+    exponent: Tensor | None = None,
+    gain: Tensor | None = None,
+    mean_norm: Tensor | None = None,
+    impl: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """What all four do, with the mean patch norm of the batch, a constant, beside the output.
+
+    Args:
+        dims: axes of space, 0 for a dense layer; all others as those of `decoupled_conv2d`.
+    """
+    who = f"decoupled_conv{dims}d" if dims else "decoupled_linear"
+    check_choice(who, "impl", impl, ["auto", "torch", "fused"])
+    check_range(who, "eps", eps, low=0.0, high=1.0)
+    if weighting is not None:
+        check_choice(who, "weighting", weighting, list(WEIGHTINGS))
+    chosen, size = as_angle(angle), as_magnitude(magnitude)
+    inputs, leading = _batched(who, input, weight, dims, groups)
+    inputs, window = _window(who, inputs, weight, stride, padding, dilation, groups)
+    operator = Operator(chosen, size, window, eps, joint=weighting == "joint")
+
+    dtype = working_dtype(weight.dtype)
+    unit, lengths = unit_kernels(widen(weight, dtype), eps)
+    parameter = {"radius": radius, "exponent": exponent}.get(size.parameter or "")
+    factor = _factor(size, weighting, lengths, parameter)
+    if gain is not None:
+        factor = gain.to(dtype) if factor is None else factor * gain
+    if factor is not None and isinstance(chosen, Cosine):
+        # what multiplies a cosine can multiply the kernel, which is smaller
+        unit, factor = unit * factor.view(-1, *[1] * (weight.ndim - 1)), None
+    compute = _product_dtype(who, inputs, weight)
+    joint = lengths if operator.joint else None
+    if joint is not None and size.relative:
+        joint = joint / joint.mean()
+    arguments = Arguments(
+        widen(inputs, compute) if compute.itemsize > inputs.dtype.itemsize else inputs.to(compute),
+        narrow(unit, compute),
+        k if chosen.learnable or k is not None else None,
+        parameter,
+        factor,
+        joint,
+        bias,
+        mean_norm if size.relative else None,
+    )
+    reasons = reasons_not(input) if impl != "torch" else []
+    if impl == "fused" and reasons:
+        raise ValueError(f"{who}: impl='fused' cannot run here: {'; '.join(reasons)}. Use impl='auto'.")
+    output, mean = _plain(arguments, operator) if impl == "torch" or reasons else fused(arguments, operator, _plain)
+    return output.reshape(*leading, *output.shape[1:]), mean
+
+
+def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
+    """The operator in operations that autograd knows, any number of times."""
+    inputs, dtype = arguments.inputs, working_dtype(arguments.inputs.dtype)
+    magnitude, groups = operator.magnitude, operator.window.groups
+    squares = widen(inputs, dtype).square().unflatten(1, (groups, -1)).sum(dim=2)
+    norm, inverse = (x.unsqueeze(2) for x in operator.norms(operator.window.sums(squares)))
+    mean = norm.mean()
+
+    def vector(values: Tensor | None) -> Tensor | None:
+        return operator.by_group(values.to(dtype)) if values is not None and values.ndim else values
+
+    k, parameter, factor, lengths, bias = (
+        vector(x) for x in (arguments.k, arguments.parameter, arguments.factor, arguments.lengths, arguments.bias)
+    )
+    if magnitude.relative:
+        share: Any = magnitude.radius if parameter is None else parameter  # type: ignore[attr-defined]
+        parameter = share * (mean if arguments.mean is None else arguments.mean)
+    height = magnitude.value(norm if lengths is None else norm * lengths, parameter)
+    dots = widen(operator.by_group(operator.products(inputs, arguments.kernels)), dtype)
+    output = operator.angle.value(dots * inverse, k) * height
+    if factor is not None:
+        output = output * factor
+    if bias is not None:
+        output = output + bias
+    return narrow(output.flatten(1, 2), inputs.dtype), mean.detach()
+
+
+def unit_kernels(weight: Float[Tensor, "O ..."], eps: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Kernels at length 1, w / sqrt(|w|² + eps), and the divisors n (O,), differentiable; float32 or float64.
+
+    Example:
+        >>> unit_kernels(torch.tensor([[3.0, 4.0]]))
+        (tensor([[0.6000, 0.8000]]), tensor([5.]))
+    """
+    if not eps:
+        unit, inverse = unit_rows(weight.flatten(1))
+        zero = inverse == 0
+        return unit.view(weight.shape), inverse.masked_fill(zero, 1.0).reciprocal().masked_fill(zero, 0.0).flatten()
+    axes = list(range(1, weight.ndim))
+    squares = weight.square().sum(dim=axes, keepdim=True) + eps
+    return weight * squares.rsqrt(), squares.sqrt().flatten()
+
+
+def patch_norms(
+    input: Float[Tensor, "*N C ..."],
+    kernel_size: Size,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    eps: float = 1e-4,
+) -> Float[Tensor, "*N G ..."]:
+    """Norms of all patches, sqrt(|x|² + eps), one channel for each group; float32 or float64.
+
+    Args:
+        input: (N, C, L), (N, C, H, W) or (N, C, T, H, W).
+        kernel_size: of the kernel that the patches are for, one number or one for each axis of space.
+        stride: as in torch; so are padding, dilation and groups.
+        padding: points outside are zeros.
+        dilation: between the points of a kernel.
+        groups: parts of the channels.
+        eps: inside the root, >= 0.
+
+    Raises:
+        ValueError: for a shape or number that does not fit.
+
+    Example:
+        >>> patch_norms(torch.ones(1, 4, 3, 3), 1, eps=0.0).unique()
+        tensor([2.])
+    """
+    who = "patch_norms"
+    check_floating(who, "input", input)
+    dims = input.ndim - 2
+    if not 1 <= dims <= 3 or groups < 1 or input.shape[1] % groups:
+        raise ValueError(
+            f"{who}: expected input (N, C, L), (N, C, H, W) or (N, C, T, H, W) with C divisible by groups={groups}, "
+            f"got shape {tuple(input.shape)}."
+        )
+    size = _sizes(who, "kernel_size", kernel_size, dims, low=1)
+    inputs, window = _window(who, input, input.new_empty((1, 1, *size)), stride, padding, dilation, groups)
+    wide = widen(inputs, working_dtype(input.dtype))
+    squares = wide.square().unflatten(1, (groups, -1)).sum(dim=2)
+    return Operator(Cosine(), as_magnitude("sphere"), window, eps).norms(window.sums(squares))[0]
+
+
+def patch_cosines(
+    input: Tensor,
+    weight: Tensor,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    eps: float = 1e-4,
+) -> Tensor:
+    """Cosines of all patches (N, C, *S) with all kernels (O, C / groups, *size); a weight (O, D) takes (N, D).
+
+    In [-1, 1] up to rounding, dtype of the input; arguments as those of `decoupled_conv2d`.
+
+    Example:
+        >>> patch_cosines(torch.tensor([[3.0, 4.0]]), torch.eye(2), eps=0.0)
+        tensor([[0.6000, 0.8000]])
+    """
+    dims = weight.ndim - 2
+    operator = (stride, padding, dilation, groups, "cosine", "sphere", None, eps)
+    return decouple(dims, input, weight, None, *operator)[0]
+
+
+def _factor(magnitude: Magnitude, weighting: str | None, lengths: Tensor, parameter: Tensor | None) -> Tensor | None:
+    """What the length of its kernel multiplies an output by, (O,), or None."""
+    if weighting == "linear":
+        return lengths
+    if weighting != "separate":
+        return None
+    if magnitude.relative:
+        share: Any = magnitude.radius if parameter is None else parameter  # type: ignore[attr-defined]
+        parameter = share * lengths.mean()
+    return magnitude.value(lengths, parameter) / magnitude.alpha
+
+
+def _product_dtype(who: str, inputs: Tensor, weight: Tensor) -> torch.dtype:
+    """The dtype of inner products: that of autocast where it is on, else of the input."""
+    device = inputs.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return inputs.dtype if inputs.dtype == torch.float64 else torch.get_autocast_dtype(device)
+    if inputs.dtype != weight.dtype:
+        raise TypeError(
+            f"{who}: expected input and weight of one dtype, got {inputs.dtype} and {weight.dtype}. Cast the input, or "
+            "run under torch.autocast."
+        )
+    return inputs.dtype
+
+
+def _batched(who: str, input: Tensor, weight: Tensor, dims: int, groups: int) -> tuple[Tensor, tuple[int, ...]]:
+    """The input with exactly one axis before the channels, and the axes that stood there."""
+    check_floating(who, "input", input)
+    check_floating(who, "weight", weight)
+    if weight.ndim != 2 + dims:
+        raise ValueError(
+            f"{who}: expected weight ({', '.join(['O', 'C / groups', 'kT', 'kH', 'kW'][: 2 + dims])}), "
+            f"got shape {tuple(weight.shape)}."
+        )
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or weight.shape[0] % groups:
+        raise ValueError(f"{who}: groups must divide the {weight.shape[0]} kernels, got {groups!r}.")
+    axis = input.ndim - 1 - dims
+    wanted = weight.shape[1] * groups
+    fits = axis in (0, 1) if dims else axis >= 0
+    if not fits or input.shape[axis] != wanted:
+        space = "".join(f", {letter}" for letter in ("T", "H", "W")[3 - dims :]) if dims else ""
+        raise ValueError(
+            f"{who}: expected input (N, {wanted}{space}) for weight {tuple(weight.shape)} and groups={groups}, "
+            f"got shape {tuple(input.shape)}."
+        )
+    leading = tuple(input.shape[:axis])
+    if axis == 1:
+        return input, leading
+    return input.reshape(-1, *input.shape[axis:]), leading
+
+
+def _window(
+    who: str, inputs: Tensor, weight: Tensor, stride: Size, padding: Size | str, dilation: Size, groups: int
+) -> tuple[Tensor, Window]:
+    """Where the kernels go; an input that needs one more zero on one side than on the other gets it here."""
+    size = tuple(weight.shape[2:])
+    if not size:
+        return inputs, Window()
+    dims = len(size)
+    strides = _sizes(who, "stride", stride, dims, low=1)
+    dilations = _sizes(who, "dilation", dilation, dims, low=1)
+    if isinstance(padding, str):
+        check_choice(who, "padding", padding, ["same", "valid"])
+        if padding == "same" and set(strides) != {1}:
+            raise ValueError(f"{who}: padding='same' is for stride 1, got stride {strides}. Give numbers.")
+        totals = [step * (side - 1) if padding == "same" else 0 for step, side in zip(dilations, size, strict=True)]
+        paddings = tuple(total // 2 for total in totals)
+        if any(total % 2 for total in totals):
+            # as torch: the odd one comes last
+            inputs = F.pad(inputs, [amount for total in reversed(totals) for amount in (0, total % 2)])
+    else:
+        paddings = _sizes(who, "padding", padding, dims, low=0)
+    reach = [step * (side - 1) + 1 for step, side in zip(dilations, size, strict=True)]
+    room = [side + 2 * pad for side, pad in zip(inputs.shape[2:], paddings, strict=True)]
+    if not torch.compiler.is_compiling() and any(have < need for have, need in zip(room, reach, strict=True)):
+        raise ValueError(
+            f"{who}: the kernel covers {tuple(reach)} points, the padded input has only {tuple(room)}. Pad more, or "
+            "give a smaller kernel."
+        )
+    return inputs, Window(size, strides, paddings, dilations, groups)
+
+
+def _sizes(who: str, argument: str, value: Size, dims: int, *, low: int) -> tuple[int, ...]:
+    sizes = (value,) * dims if isinstance(value, int) else tuple(value)
+    if len(sizes) == 1:
+        sizes *= dims
+    if len(sizes) != dims or any(side < low for side in sizes):
+        raise ValueError(
+            f"{who}: {argument} must be a whole number of {low} or more, or {dims} of them, got {value!r}."
+        )
+    return sizes

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: MIT
+"""Decoupled convolution with its elementwise work in few passes, and one output-sized tensor kept for its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from hypersphere.formulas.angles import Angle, Cosine
+from hypersphere.formulas.directions import narrow, working_dtype
+from hypersphere.formulas.magnitudes import Magnitude
+from hypersphere.formulas.patches import Window, channel_squares
+
+__all__ = ["Arguments", "Operator", "fused", "reasons_not"]
+
+# r² of a patch that counts as zero where eps is 0: the square of 1 / r, which the gradient has, must not overflow
+_ZERO_PATCH = 1e-30
+# numbers of a part of the batch whose intermediate values are kept in a processor's cache
+_PART = 2**18
+
+
+@dataclass(frozen=True)
+class Operator:
+    """f = factor · h(r) · g(c) + bias of every patch with every kernel, c their cosine and r the norm of the patch.
+
+    Args:
+        angle: g.
+        magnitude: h.
+        window: where kernels are laid.
+        eps: added to the square of the patch norm.
+        joint: whether h sees the product of the patch norm with the length of the kernel.
+    """
+
+    angle: Angle
+    magnitude: Magnitude
+    window: Window
+    eps: float
+    joint: bool = False
+
+    def norms(self, squares: Tensor) -> tuple[Tensor, Tensor]:
+        """r and 1 / r from sums of squares over patches, differentiable; with eps = 0 both are 0 for a zero patch."""
+        if self.eps:
+            squares = squares + self.eps
+            return squares.sqrt(), squares.rsqrt()
+        zero = squares < _ZERO_PATCH
+        safe = squares.masked_fill(zero, 1.0)
+        return safe.sqrt().masked_fill(zero, 0.0), safe.rsqrt().masked_fill(zero, 0.0)
+
+    def products(self, inputs: Tensor, kernels: Tensor) -> Tensor:
+        """Inner products in the dtype of the input; in float16 those beyond its range are at its ends."""
+        found: Tensor = self.window.products(inputs, kernels)
+        if found.dtype == torch.float16:
+            largest = torch.finfo(found.dtype).max
+            found = found.clamp(-largest, largest)
+        return found
+
+    def by_group(self, values: Tensor) -> Tensor:
+        """(N, C, *S) as (N, G, C / G, *S), and a vector (C,) as (G, C / G, 1...) that fits to it."""
+        groups, space = self.window.groups, len(self.window.size)
+        if values.ndim == 1:
+            return values.reshape(groups, -1, *[1] * space)
+        return values.unflatten(1, (groups, -1))
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The tensors of one call.
+
+    Args:
+        inputs: (N, C, *S).
+        kernels: (O, C / G, *size), of length 1, in the dtype of the input; with `Cosine`, times the factor.
+        k: (O,) or (), of the angle, in place of its own.
+        parameter: (O,) or (), radius or exponent of the magnitude, in place of its own.
+        factor: (O,), of every output.
+        lengths: (O,), lengths of the kernels, for a joint magnitude.
+        bias: (O,).
+        mean: (), the mean patch norm that a relative radius is a multiple of; None for that of this batch.
+    """
+
+    inputs: Tensor
+    kernels: Tensor
+    k: Tensor | None = None
+    parameter: Tensor | None = None
+    factor: Tensor | None = None
+    lengths: Tensor | None = None
+    bias: Tensor | None = None
+    mean: Tensor | None = None
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """All of them, in order."""
+        return (
+            self.inputs,
+            self.kernels,
+            self.k,
+            self.parameter,
+            self.factor,
+            self.lengths,
+            self.bias,
+            self.mean,
+        )
+
+
+Plain = Callable[[Arguments, Operator], tuple[Tensor, Tensor]]
+"""The same in plain differentiable operations: what a second derivative is taken of."""
+
+
+def reasons_not(inputs: Tensor) -> list[str]:
+    """Every reason why the fused implementation cannot run here; empty when it can."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return ["a compiler or exporter fuses the plain form itself"]
+    reasons = []
+    if type(inputs) not in (Tensor, torch.nn.Parameter):
+        reasons.append(f"input is a {type(inputs).__name__} (takes plain tensors)")
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    if transformed or forward_ad.unpack_dual(inputs).tangent is not None:
+        reasons.append("torch.func and forward-mode derivatives are for the plain form")
+    return reasons
+
+
+def fused(arguments: Arguments, operator: Operator, plain: Plain) -> tuple[Tensor, Tensor]:
+    """Outputs (N, O, *places) in the dtype of the input and the mean patch norm () as a constant.
+
+    Kept for the gradient: the input, the kernels and the inner products, all in the dtype of the input, and maps with
+    one channel for each group.
+    """
+    found: tuple[Tensor, Tensor] = _Fused.apply(operator, plain, *arguments.tensors())
+    return found
+
+
+class _Fused(torch.autograd.Function):
+    """The chain rule by hand; differentiated twice, it hands over to the plain form."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: Operator, plain: Plain, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
+        call = _Call(operator, Arguments(*tensors))  # type: ignore[arg-type]
+        output, mean = call.outputs()
+        ctx.mark_non_differentiable(mean)
+        ctx.operator, ctx.plain = operator, plain
+        ctx.save_for_backward(*tensors, call.squares, call.dots)
+        return output, mean
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, squares, dots = ctx.saved_tensors
+        arguments = Arguments(*tensors)
+        if torch.is_grad_enabled():
+            return None, None, *_by_plain(arguments, ctx.operator, ctx.plain, ctx.needs_input_grad[2:], grads[0])
+        call = _Call(ctx.operator, arguments, squares, dots)
+        return None, None, *call.gradients(grads[0], ctx.needs_input_grad[2:])
+
+
+def _by_plain(
+    arguments: Arguments, operator: Operator, plain: Plain, needed: tuple[bool, ...], grad: Tensor
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated again."""
+    output, _ = plain(arguments, operator)
+    wanted = [tensor for tensor, need in zip(arguments.tensors(), needed, strict=True) if need]
+    found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True, allow_unused=True))  # type: ignore[arg-type]
+    return [next(found) if need else None for need in needed]
+
+
+class _Call:
+    """One call with what both directions need: maps over all patches; the rest is done a part of the batch at a time.
+
+    Letters: y inner products with unit kernels, r patch norm, c = y / r, g(c), h(r) or h of what stands for r.
+    """
+
+    def __init__(
+        self, operator: Operator, arguments: Arguments, squares: Tensor | None = None, dots: Tensor | None = None
+    ) -> None:
+        self.operator = operator
+        self.arguments = arguments
+        self.magnitude: Any = operator.magnitude
+        self.dtype = working_dtype(arguments.inputs.dtype)
+        groups, window = operator.window.groups, operator.window
+        if squares is None:
+            squares = window.sums(channel_squares(arguments.inputs, groups, self.dtype)).clamp_min_(0)
+        self.squares = squares
+        self.dots = operator.products(arguments.inputs, arguments.kernels) if dots is None else dots
+        norm, inverse = operator.norms(squares)
+        self.mean = norm.mean() if arguments.mean is None else arguments.mean.to(self.dtype)
+        self.norm, self.inverse = norm.unsqueeze(2), inverse.unsqueeze(2)
+        self.k = self._vector(arguments.k)
+        self.factor = self._vector(arguments.factor)
+        self.lengths = self._vector(arguments.lengths)
+        self.share = self._vector(arguments.parameter)
+        self.parameter = self.share
+        if self.magnitude.relative:
+            self.parameter = self.mean * (self.magnitude.radius if self.share is None else self.share)
+        # where every channel has the same h, it is computed once for each patch
+        self.one_for_all = self.lengths is None and (self.parameter is None or self.parameter.ndim == 0)
+        if self.one_for_all:
+            self.height = self.magnitude.value_and_slopes(self.norm, self.parameter)
+
+    def _vector(self, values: Tensor | None) -> Tensor | None:
+        if values is None:
+            return None
+        values = values.detach().to(self.dtype)
+        return self.operator.by_group(values) if values.ndim else values
+
+    def _parts(self) -> Iterator[slice]:
+        total = self.dots.shape[0]
+        rows = max(1, _PART * total // max(1, self.dots.numel()))
+        return (slice(start, start + rows) for start in range(0, total, rows))
+
+    def _height(self, part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
+        """h, its slope in what stands for r, and its slope in radius or exponent."""
+        if self.one_for_all:
+            value, slope, of_parameter = self.height
+            return value[part], slope[part], None if of_parameter is None else of_parameter[part]
+        norm = self.norm[part] if self.lengths is None else self.norm[part] * self.lengths
+        return self.operator.magnitude.value_and_slopes(norm, self.parameter)
+
+    def outputs(self) -> tuple[Tensor, Tensor]:
+        """f and the mean patch norm."""
+        output = torch.empty_like(self.dots)
+        angle, bias = self.operator.angle, self._vector(self.arguments.bias)
+        targets, dots = self.operator.by_group(output), self.operator.by_group(self.dots)
+        for part in self._parts():
+            height = self._height(part)[0]
+            if isinstance(angle, Cosine):
+                value = dots[part] * (height * self.inverse[part])
+            else:
+                value = angle.value(dots[part] * self.inverse[part], self.k)
+                value = value.mul_(height) if self.one_for_all else value * height
+            if self.factor is not None:
+                value.mul_(self.factor)
+            if bias is not None:
+                value.add_(bias)
+            targets[part] = value
+        return output, self.mean.detach().clone()
+
+    def gradients(self, grad: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
+        """With respect to all arguments, None where it is not needed."""
+        operator, arguments = self.operator, self.arguments
+        of_dots = torch.empty_like(self.dots)
+        of_norm = torch.zeros_like(self.norm)
+        sums = _Sums()
+        targets, dots, grads = (operator.by_group(x) for x in (of_dots, self.dots, grad))
+        for part in self._parts():
+            targets[part] = self._part(part, dots[part], grads[part].to(self.dtype), of_norm[part], sums, needed)
+        of_parameter = self._of_radius(sums, of_norm)
+        of_inputs, of_kernels = operator.window.products_backward(
+            of_dots, arguments.inputs, arguments.kernels, of_inputs=needed[0], of_kernels=needed[1]
+        )
+        if of_inputs is not None:
+            self._add_norm(of_inputs, (of_norm * self.inverse).squeeze(2))
+        found = [of_inputs, of_kernels, sums.take("k"), of_parameter, sums.take("factor"), sums.take("lengths")]
+        found += [sums.take("bias"), sums.take("mean") if arguments.mean is not None else None]
+        done: list[Tensor | None] = []
+        for gradient, need, tensor in zip(found, needed, arguments.tensors(), strict=True):
+            if gradient is None or tensor is None or not need:
+                done.append(None)
+            else:
+                done.append(narrow(gradient.reshape(tensor.shape), tensor.dtype))
+        return done
+
+    def _part(
+        self, part: slice, dots: Tensor, grad: Tensor, of_norm: Tensor, sums: _Sums, needed: tuple[bool, ...]
+    ) -> Tensor:
+        """dL/dy of a part; adds dL/dr, and what other arguments get from these patches."""
+        norm, inverse = self.norm[part], self.inverse[part]
+        height, of_height, of_parameter = self._height(part)
+        if needed[6]:
+            sums.add("bias", grad)
+        if isinstance(self.operator.angle, Cosine) and self.one_for_all:
+            # g = c: one product of gradient and y stands for both terms, and no slope is taken
+            pull = torch.sum(grad * dots, dim=2, keepdim=True).mul_(inverse)
+            if of_parameter is not None:
+                sums.add_all("parameter", pull * of_parameter)
+            of_norm += pull * (of_height - height * inverse)
+            return grad * (height * inverse)
+        cosine = dots * inverse
+        value, slope, of_k = self.operator.angle.value_and_slopes(cosine, self.k)
+        if needed[4]:
+            sums.add("factor", grad * value * height)
+        if self.factor is not None:
+            grad = grad * self.factor
+        if of_k is not None:
+            sums.add("k", of_k.mul_(grad).mul_(height))
+        radial = grad * value
+        angular = slope.mul_(grad)
+        if self.one_for_all:
+            radial, tangential = radial.sum(2, keepdim=True), (angular * cosine).sum(2, keepdim=True)
+            of_norm += radial * of_height - tangential * height * inverse
+            if of_parameter is not None:
+                sums.add_all("parameter", radial * of_parameter)
+            return angular.mul_(height * inverse)
+        if of_parameter is not None:
+            assert self.parameter is not None
+            collect = sums.add if self.parameter.ndim else sums.add_all
+            collect("parameter", radial * of_parameter)
+        radial.mul_(of_height)
+        if self.lengths is not None:
+            sums.add("lengths", radial * norm)
+            radial.mul_(self.lengths)
+        angular.mul_(height)
+        of_norm += radial.sum(2, keepdim=True) - (angular * cosine).sum(2, keepdim=True) * inverse
+        return angular.mul_(inverse)
+
+    def _of_radius(self, sums: _Sums, of_norm: Tensor) -> Tensor | None:
+        """dL/d radius or exponent as it was given; where the radius hangs on the mean norm, that gets its share too."""
+        found = sums.take("parameter")
+        if found is None or not self.magnitude.relative:
+            return found
+        # radius = share · mean
+        share: Any = self.magnitude.radius if self.share is None else self.share.reshape(found.shape)
+        of_mean = (found * share).sum()
+        if self.arguments.mean is None:
+            of_norm += of_mean / of_norm.numel()
+        else:
+            sums.put("mean", of_mean)
+        return None if self.share is None else found * self.mean
+
+    def _add_norm(self, of_inputs: Tensor, of_squares: Tensor) -> None:
+        """Add x · sumsᵀ(dL/dr / r), the derivative through the patch norm, in place."""
+        inputs, groups = self.arguments.inputs, self.operator.window.groups
+        shape = torch.Size((inputs.shape[0], groups, *inputs.shape[2:]))
+        back = self.operator.window.sums_backward(of_squares, shape).unsqueeze(2)
+        targets, sources = (x.unflatten(1, (groups, -1)) for x in (of_inputs, inputs))
+        rows = max(1, _PART * inputs.shape[0] // max(1, inputs.numel()))
+        for start in range(0, inputs.shape[0], rows):
+            part = slice(start, start + rows)
+            if of_inputs.dtype == self.dtype:
+                targets[part].addcmul_(sources[part], back[part])
+            else:
+                targets[part] = (sources[part] * back[part]).add_(targets[part])
+
+
+class _Sums:
+    """Gradients of small arguments, collected over the parts of a batch in float64."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Tensor] = {}
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Sum over batch and places: (n, G, C / G, *places) -> (G, C / G)."""
+        self.put(name, values.sum(dim=(0, *range(3, values.ndim))).double())
+
+    def add_all(self, name: str, values: Tensor) -> None:
+        """Sum over everything."""
+        self.put(name, values.sum().double())
+
+    def put(self, name: str, values: Tensor) -> None:
+        """Add what is summed already."""
+        self.found[name] = self.found[name] + values if name in self.found else values
+
+    def take(self, name: str) -> Tensor | None:
+        """What was collected, None for nothing."""
+        return self.found.get(name)
