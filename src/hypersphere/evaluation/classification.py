@@ -7,7 +7,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hypersphere.files import write_atomically
 
-__all__ = ["Classification", "classify", "write_classification"]
+__all__ = ["Classification", "classify", "npz_archive", "write_classification"]
 
 Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -101,6 +101,7 @@ def write_classification(
     split: str,
     step: int | None = None,
     stem: str = "classification",
+    details: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Write `evaluation/<stem>.json` and `.npz` into a run folder; the older ones are replaced.
 
@@ -112,6 +113,7 @@ def write_classification(
         split: which images were evaluated.
         step: of the training at which the weights were taken, or None.
         stem: of the two files; a report reads "classification".
+        details: more entries of the JSON file.
 
     Returns:
         The content of the JSON file; loss is None where it is not finite, an accuracy where a class has no images.
@@ -133,6 +135,7 @@ def write_classification(
         ],
         "class_names": list(class_names),
         "step": step,
+        **(details or {}),
     }
     arrays = {
         "labels": result.labels,
@@ -144,12 +147,12 @@ def write_classification(
         arrays["features"] = result.features
     folder = run / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{stem}.npz", _archive(arrays))
+    write_atomically(folder / f"{stem}.npz", npz_archive(arrays))
     write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 
-def _archive(arrays: dict[str, np.ndarray]) -> bytes:
+def npz_archive(arrays: dict[str, np.ndarray]) -> bytes:
     """An .npz whose bytes depend on its arrays alone, not on the hour."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
