@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hypersphere.config.adversary import AdversaryConfig
 from hypersphere.config.data import DataConfig
 from hypersphere.config.model import HeadConfig, ModelConfig
 from hypersphere.config.optimization import OptimizerConfig, ScheduleConfig, TrainingConfig
@@ -17,6 +18,7 @@ from hypersphere.config.weights import (
 )
 
 __all__ = [
+    "AdversaryConfig",
     "CompressionConfig",
     "Config",
     "DataConfig",
@@ -46,6 +48,7 @@ class Config:
         compression: under which projections that energy is taken.
         uniformity: which other objective for even spread is in the loss.
         orthogonality: which penalty on angles other than right ones is in the loss.
+        adversary: by which attack training images are replaced.
         monitor: which energy is measured.
         optimizer: which optimiser.
         schedule: which learning rate when.
@@ -61,6 +64,7 @@ class Config:
     compression: CompressionConfig = field(default_factory=CompressionConfig)
     uniformity: UniformityConfig = field(default_factory=UniformityConfig)
     orthogonality: OrthogonalityConfig = field(default_factory=OrthogonalityConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
