@@ -17,6 +17,7 @@ from hypersphere.report.gram import gram_figure
 from hypersphere.report.layers import LayerHistory, Total, add_up, energy_name
 from hypersphere.report.neurons import LARGEST, cosines
 from hypersphere.report.page import Block, Choice, Figure, Grid, Missing, Page, Section, Table
+from hypersphere.report.robustness import attack_sections
 from hypersphere.report.run import series
 from hypersphere.report.story import MINIMISED, Story, read_story
 from hypersphere.report.terms import listed, regularizer_names, term_words
@@ -71,6 +72,7 @@ def comparison_page(stories: Sequence[Story]) -> Page:
     evenness = f"Each layer's energy is the {energy_name(stories[0].run)}, in the loss or not."
     terms = [story.terms for story in stories]
     minimised = minimised_blocks(list(zip(names, terms, colors, strict=True)))
+    attacked = [(name, story.attacked, color) for name, story, color in zip(names, stories, colors, strict=True)]
     return Page(
         title=f"{len(stories)} runs compared",
         subtitle=" · ".join(f"`{name}`" for name in names),
@@ -79,6 +81,7 @@ def comparison_page(stories: Sequence[Story]) -> Page:
         sections=[
             Section("numbers", "Final numbers", "", [Grid(tables, size="large")] if len(names) < 4 else tables),
             Section("learning", "Learning", "The same quantity of every run in one figure.", curves),
+            *attack_sections(attacked),
             Section("evenness", "How evenly neurons are spread", evenness, _evenness_blocks(stories, names, colors)),
             *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
             Section("neurons", "The neurons", "The same layer of every finished model.", _gram_blocks(stories, names)),

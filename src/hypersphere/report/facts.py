@@ -39,7 +39,12 @@ _MEANT: dict[str, dict[str, Any]] = {
     "angle_preserving": {"redraw_every": "never", "inner_steps": 1},
     "adversarial": {"redraw_every": "never", "inner_steps": 10},
 }
-OFF = {"compression.projection": "none", "uniformity.kind": "none", "orthogonality.kind": "none"}
+OFF = {
+    "compression.projection": "none",
+    "uniformity.kind": "none",
+    "orthogonality.kind": "none",
+    "adversary.attack": "none",
+}
 """Settings that switch a part off, which is also what a run from before there was that part did."""
 _OVERLAPS = {"cifar100": "CIFAR-100 has 10 images in both train and test."}
 
@@ -95,6 +100,8 @@ def in_force(config: dict[str, Any]) -> dict[str, Any]:
     for name, meant in _MEANT.get(projection, {}).items():
         if f"compression.{name}" in found and found[f"compression.{name}"] is None:
             found[f"compression.{name}"] = meant
+    if found.get("adversary.attack") == "fgsm":
+        unread += ["adversary.steps", "adversary.step_size"]
     for path, off in OFF.items():
         part = path.split(".")[0]
         if found.get(path) == off:
@@ -170,6 +177,7 @@ def identity(run: Run) -> list[Fact]:
     facts.append(("head", _called(run.setting("head.margin"), _others(run.setting("head", {}), "margin"))))
     facts += [("energy", _energy(run)), ("projection", _projection(run))]
     facts += [(name, _regularizer(run, name)) for name in ("uniformity", "orthogonality")]
+    facts.append(("trained on", _adversary(run)))
     for part in ("optimizer", "schedule"):
         name = run.setting(f"{part}.name")
         facts.append((part, _called(name, _others(run.setting(part, {}), "name", *_UNUSED.get(name, ())))))
@@ -246,6 +254,19 @@ def _regularizer(run: Run, name: str) -> str:
     elif settings.get("normalized"):
         parts.append("neurons at length 1")
     return f"{', '.join(parts)}; {_weights(settings)}"
+
+
+def _adversary(run: Run) -> str:
+    """By which attack training images were replaced; empty where they were left alone."""
+    settings = run.setting("adversary", {})
+    attack = settings.get("attack", "none") if isinstance(settings, dict) else "none"
+    if attack == "none":
+        return ""
+    norm = {"linf": "L-inf", "l2": "L2"}.get(str(settings.get("norm")), "")
+    steps = f", {number(settings, 'steps'):g} steps of {number(settings, 'step_size'):.4g}" if attack == "pgd" else ""
+    start = ", random start" if settings.get("random_start") else ""
+    radius = f"{norm} {number(settings, 'epsilon'):.4g} of the range of pixels"
+    return f"images under {str(attack).upper()}, {radius}{steps}{start}"
 
 
 def _weights(settings: dict[str, Any]) -> str:

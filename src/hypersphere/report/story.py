@@ -20,6 +20,7 @@ from hypersphere.report.layers import LayerHistory, energy_name, read_histories
 from hypersphere.report.neurons import Pair, Weights, closest_pairs, read_weights
 from hypersphere.report.page import Page, Section
 from hypersphere.report.reading import read_numbers
+from hypersphere.report.robustness import Attacked, attack_sections, read_attacked, read_robustness
 from hypersphere.report.run import Run, read_run
 from hypersphere.report.separation import Separation, measure_separation
 from hypersphere.report.terms import LayerTerm, layer_terms
@@ -46,6 +47,7 @@ class Story:
         pairs: the closest neurons of each layer.
         separation: angles of the evaluation's features; None where it kept none.
         terms: what each regulariser measured of each layer while training.
+        attacked: accuracy under attack; None where nobody measured it.
     """
 
     run: Run
@@ -55,6 +57,7 @@ class Story:
     pairs: dict[str, list[Pair]] = field(default_factory=dict)
     separation: Separation | None = None
     terms: list[LayerTerm] = field(default_factory=list)
+    attacked: Attacked | None = None
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -92,7 +95,9 @@ def read_story(folder: Path) -> Story:
     separation = None
     if found is not None and found.has_directions and found.features is not None and found.labels is not None:
         separation = measure_separation(found.features, found.labels, found.class_vectors)
-    return Story(run, read_histories(run), weights, why, pairs, separation, layer_terms(run))
+    attacked, notes = read_attacked(folder)
+    run.notes.extend(notes)
+    return Story(run, read_histories(run), weights, why, pairs, separation, layer_terms(run), attacked)
 
 
 def report_page(story: Story) -> Page:
@@ -114,13 +119,17 @@ def report_page(story: Story) -> Page:
         title=recipe if recipe == run.name else f"{recipe} · {run.name}",
         subtitle=str(run.setting("description", "")),
         headline=headline(run),
-        reading=read_numbers(run, story.layers, story.pairs, story.separation),
+        reading=[
+            *read_numbers(run, story.layers, story.pairs, story.separation),
+            *read_robustness(story.attacked),
+        ],
         notes=run.notes,
         identity=identity(run),
         sections=[
             Section("learning", "Learning", "How the loss fell and the accuracy rose.", learning_blocks(run)),
             Section("sphere", "Features on the sphere", sphere, sphere_blocks(run.classification, story.separation)),
             Section("mistakes", "Mistakes", "Which classes the network takes for each other.", mistakes),
+            *attack_sections([("", story.attacked, EVALUATION)]),
             Section("evenness", "How evenly neurons are spread", evenness, evenness_blocks(story.layers)),
             *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
             Section("neurons", "The neurons", neurons, neuron_blocks(story.weights, story.why_no_weights, story.pairs)),
