@@ -10,6 +10,8 @@ from torch import nn
 from hypersphere.config import OptimizerConfig
 from hypersphere.models import build
 from hypersphere.nn import MarginHead
+from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear, SphereConv2d
+from hypersphere.nn.recurrent import SphereGRUCell
 from hypersphere.training.optimizer import make_optimizer, param_groups
 
 
@@ -39,6 +41,36 @@ def test_each_kind_of_parameter_follows_its_rule() -> None:
     assert decayed(decay_norms=False) == WEIGHTS | {"conv.bias"}
     assert decayed(decay_biases=False) == WEIGHTS | NORMS
     assert decayed(decay_norms=False, decay_biases=False) == WEIGHTS
+
+
+class Angular(nn.Module):
+    """One layer of each kind whose kernels count by their direction, and one where they count by their length too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        learned = {"angle": "learned_sigmoid", "gain": True}
+        self.sphere = SphereConv2d(1, 2, 3, **learned)
+        self.ball = DecoupledConv2d(2, 2, 3, magnitude="learned_ball", bias=False, **learned)
+        self.power = DecoupledLinear(2, 2, magnitude="power")
+        self.weighted = DecoupledLinear(2, 2, magnitude="tanh", weighting="linear")
+        self.shortcut = nn.Conv2d(1, 2, 1, bias=False)
+        self.cell = SphereGRUCell(2, 3, angle="learned_sigmoid")
+
+
+@pytest.mark.parametrize("angular", [False, True])
+def test_angular_kernels_decay_only_if_asked_and_what_shapes_an_operator_never(angular: bool) -> None:
+    model = Angular()
+    groups = param_groups(model, weight_decay=0.1, decay_norms=True, decay_biases=False, decay_angular=angular)
+    decaying, still = (set(group["names"]) for group in groups)
+    kernels = {"sphere.weight", "ball.weight", "power.weight", "cell.weight_ih", "cell.weight_hh"}
+    gains = {"sphere.gain", "ball.gain", "cell.gain"}
+    assert decaying == {"weighted.weight", "shortcut.weight"} | gains | (kernels if angular else set())
+    shapes = {"sphere.raw_k", "ball.raw_k", "cell.raw_k", "ball.raw_radius", "power.exponent"}
+    biases = {"sphere.bias", "power.bias", "weighted.bias", "cell.bias"}
+    assert still == shapes | biases | (set() if angular else kernels)
+    # a gain is the scale of a normalisation
+    without = param_groups(model, weight_decay=0.1, decay_norms=False)[0]["names"]
+    assert not gains & set(without)
 
 
 def test_groups_hold_every_trained_parameter_once() -> None:

@@ -22,6 +22,7 @@ from hypersphere.data import ImageSet, normalize_pixels
 from hypersphere.evaluation import classify
 from hypersphere.models import Classifier
 from hypersphere.regularizers.base import LayerRegularizer
+from hypersphere.training.adversary import Adversary
 from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import (
     CHECKPOINT,
@@ -31,9 +32,11 @@ from hypersphere.training.checkpoint import (
     save_checkpoint,
 )
 from hypersphere.training.failures import Diverged, explain, first_not_finite, first_spoiled_layer
+from hypersphere.training.kernels import AngularKernels
 from hypersphere.training.metrics import MetricsFile, Window
 from hypersphere.training.optimizer import make_optimizer
 from hypersphere.training.progress import Display
+from hypersphere.training.recalibrate import check_statistics, recalibrate, running_statistics
 from hypersphere.training.regularization import make_regularizers
 from hypersphere.training.schedules import rate_factor
 from hypersphere.training.start import Start
@@ -95,10 +98,14 @@ class Trainer:
         if settings.channels_last:
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classifier = classifier.to(accelerator.device)
+        self.adversary = Adversary(config, self.classifier)
         self.regularizers = make_regularizers(config)
         # a pattern that matches nothing must be heard before the first step
         self._layer_terms()
         self.optimizer = make_optimizer(self.classifier, config.optimizer)
+        self.kernels = AngularKernels(self.classifier, config.optimizer)
+        if settings.recalibrate:
+            check_statistics(self.classifier)
         if settings.compile:
             self.classifier.model.compile()
         self.wrapped: nn.Module = accelerator.prepare_model(self.classifier)
@@ -204,6 +211,7 @@ class Trainer:
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
                 pixels, targets = self._to_device(part, part_labels)
                 with autocast(self.config, self.accelerator.device):
+                    pixels = self.adversary(pixels, targets, self.progress.step, self.accelerator.process_index, number)
                     loss, predictions = self.wrapped(pixels, targets, with_predictions=True)
                 total = loss * (len(part) * share)
                 sums[0] += total.detach()
@@ -222,7 +230,7 @@ class Trainer:
             self._stop_because_broken(terms, pixels, rate)
         if settings.clip is not None:
             self.accelerator.clip_grad_norm_(self.classifier.parameters(), settings.clip)
-        self.optimizer.step()
+        self.kernels.step(self.optimizer, self.progress.step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         self.window.add(steps=1.0, images=float(len(images)), right=right, **terms)
         self._rate = rate
@@ -314,6 +322,23 @@ class Trainer:
             with self._writing(self.folder / CHECKPOINT):
                 save_checkpoint(self.folder, self.progress, self.classifier, self.regularizers, self.optimizer, states)
         self.accelerator.wait_for_everyone()
+
+    def recalibrate(self) -> None:
+        """Measure running statistics again, on the training batches that would have come next; alike everywhere.
+
+        Each process measures its own shares, in the parts that training has, and all take the mean.
+        """
+        settings = self.config.training
+        batches = self._batches_of(self.total_steps, self.total_steps + settings.recalibrate)
+        parts = (
+            self._to_device(*part)[0]
+            for images, labels in batches
+            for part in zip(images.chunk(settings.accumulate), labels.chunk(settings.accumulate), strict=True)
+        )
+        with autocast(self.config, self.accelerator.device):
+            recalibrate(self.classifier, parts)
+        for statistic in running_statistics(self.classifier).values():
+            statistic.copy_(self._mean_over_processes(statistic))
 
     # -- small parts ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from hypersphere.config import OptimizerConfig
+from hypersphere.nn.decoupled import DecoupledLayer
+from hypersphere.nn.recurrent import SphereGRUCell, SphereLSTMCell, SphereRNNCell
 
 __all__ = ["make_optimizer", "param_groups"]
 
@@ -19,21 +21,40 @@ _NORMS = (
     nn.RMSNorm,
     nn.LocalResponseNorm,
 )
+_CELLS = (SphereGRUCell, SphereLSTMCell, SphereRNNCell)
+# of an operator: shapes of its angle and of its magnitude, which decay would pull to nothing in particular
+_SHAPES = ("raw_k", "raw_radius", "exponent")
 
 
 def param_groups(
-    model: nn.Module, *, weight_decay: float, decay_norms: bool = True, decay_biases: bool = True
+    model: nn.Module,
+    *,
+    weight_decay: float,
+    decay_norms: bool = True,
+    decay_biases: bool = True,
+    decay_angular: bool = False,
 ) -> list[dict[str, Any]]:
     """Parameters in two groups for an optimiser: those that decay, and those that do not.
+
+    Each kind of parameter has a rule: weights decay; scales, shifts, biases and the kernels of angular layers as the
+    arguments say; single numbers, such as a learned scale, and the learned k, radius and exponent of a decoupled layer
+    never.
 
     Args:
         model: any module; shared parameters are counted once, frozen ones left out.
         weight_decay: of the first group.
-        decay_norms: whether scales and shifts of normalisation layers belong to it (published recipes: yes).
-        decay_biases: whether biases of all other layers do. Single numbers, such as a learned scale, never decay.
+        decay_norms: whether scales and shifts of normalisation layers belong to it (published recipes: yes), with the
+            gain of a decoupled layer.
+        decay_biases: whether biases of all other layers do.
+        decay_angular: whether kernels do of which only the direction counts, those of a decoupled layer without
+            weighting and of a recurrent cell (published recipes: no). Decay cannot simplify what such a layer computes;
+            it shortens the kernels, and so raises the rate at which they turn.
 
     Returns:
         Groups with the keys params, weight_decay and names; empty groups are left out.
+
+    Source:
+        liu2017spherenet and liu2018decoupled, their released code.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
@@ -50,15 +71,24 @@ def param_groups(
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
-            if isinstance(module, _NORMS):
-                decays = decay_norms
-            elif parameter.numel() == 1:
-                decays = False
-            else:
-                decays = decay_biases or "bias" not in name
+            decays = _decays(module, name, parameter, norms=decay_norms, biases=decay_biases, angular=decay_angular)
             groups[decays]["params"].append(parameter)
             groups[decays]["names"].append(f"{prefix}.{name}" if prefix else name)
     return [group for group in groups.values() if group["params"]]
+
+
+def _decays(module: nn.Module, name: str, parameter: nn.Parameter, *, norms: bool, biases: bool, angular: bool) -> bool:
+    """Whether a parameter of its own of `module` decays."""
+    if isinstance(module, _NORMS):
+        return norms
+    if isinstance(module, (DecoupledLayer, *_CELLS)):
+        if name in _SHAPES:
+            return False
+        if name == "gain":
+            return norms
+        if name.startswith("weight"):
+            return angular or getattr(module, "weighting", None) is not None
+    return parameter.numel() > 1 and (biases or "bias" not in name)
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -71,6 +101,7 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
         weight_decay=config.weight_decay,
         decay_norms=config.decay_norms,
         decay_biases=config.decay_biases,
+        decay_angular=config.decay_angular,
     )
     for group in groups:
         del group["names"]

@@ -16,21 +16,27 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from hypersphere.checks import check_count
 from hypersphere.config import Config, DataConfig
 from hypersphere.data import ImageSet, load_images, normalize_pixels
 from hypersphere.evaluation import classify, write_classification
 from hypersphere.files import write_atomically
-from hypersphere.models import build_classifier, load_classifier, save_classifier
+from hypersphere.models import Classifier, build_classifier, load_classifier, save_classifier
+from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.environment import describe_environment
 from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
 from hypersphere.training.loop import Trainer, autocast
+from hypersphere.training.recalibrate import recalibrate
 from hypersphere.training.settings import read_config, save_config
 from hypersphere.training.start import start_from
 
 __all__ = ["RunResult", "check_fit", "evaluate", "train", "trained_steps"]
 
 logger = logging.getLogger(__name__)
+
+# the files of a run's own evaluation, and what stands behind the name of one with new running statistics
+OFFICIAL, AGAIN = "classification", "-recalibrated"
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class RunResult:
         seconds: of training and evaluation, interruptions left out.
         report: the page, or None if it could not be written.
         already_finished: nothing was left to do.
+        recalibrated: accuracy with running statistics measured again, which are those of the saved model; None where
+            `training.recalibrate` is 0.
     """
 
     folder: Path
@@ -54,6 +62,7 @@ class RunResult:
     seconds: float
     report: Path | None
     already_finished: bool = False
+    recalibrated: float | None = None
 
 
 def train(config: Config, out: Path, *, resume: bool = False, quiet: bool = False) -> RunResult:
@@ -177,32 +186,49 @@ def _finish(trainer: Trainer, spec: dict[str, Any], test: ImageSet, resumed: boo
     """The last word: weights, evaluation on test, report."""
     out, accelerator = trainer.folder, trainer.accelerator
     report = out / "report.html"
-    summary_path = out / "evaluation" / "classification.json"
 
-    def outcome(accuracy: float, page: Path | None, *, already_finished: bool = False) -> RunResult:
+    def outcome(accuracies: list[float], page: Path | None, *, already_finished: bool = False) -> RunResult:
+        accuracy, recalibrated = [*accuracies, None][:2]
+        assert accuracy is not None
         seconds = trainer.progress.seconds
-        return RunResult(out, accuracy, "test", trainer.total_steps, seconds, page, already_finished)
+        return RunResult(out, accuracy, "test", trainer.total_steps, seconds, page, already_finished, recalibrated)
 
-    if resumed and report.is_file() and summary_path.is_file():
-        summary = json.loads(summary_path.read_text())
-        if summary.get("step") == trainer.total_steps:
-            return outcome(summary["accuracy"], report, already_finished=True)
-    accuracy, written = float("nan"), None
-    if accelerator.is_main_process:
-        trainer.wrapped.eval()
+    def word(**how: Any) -> float:
         found = classify(trainer.forward, test.batches(512), keep_features=True)
+        vectors = trainer.classifier.class_vectors
+        names, step = test.class_names, trainer.total_steps
+        write_classification(out, found, class_names=names, class_vectors=vectors, split="test", step=step, **how)
+        return found.accuracy
+
+    batches = trainer.config.training.recalibrate
+    summaries = [OFFICIAL, *([f"{OFFICIAL}{AGAIN}"] if batches else [])]
+    done = [_summary(out, stem) for stem in summaries]
+    if resumed and report.is_file() and all(one.get("step") == trainer.total_steps for one in done):
+        return outcome([float(one["accuracy"]) for one in done], report, already_finished=True)
+    accuracies, written = [float("nan")], None
+    trainer.wrapped.eval()
+    if accelerator.is_main_process:
+        accuracies = [word()]
+    if batches:
+        trainer.recalibrate()
+    if accelerator.is_main_process:
+        if batches:
+            before = accuracies[0]
+            accuracies.append(word(stem=summaries[1], details={"recalibration": _recalibration(batches, before)}))
         save_classifier(out, trainer.classifier, spec)
-        write_classification(
-            out,
-            found,
-            class_names=test.class_names,
-            class_vectors=trainer.classifier.class_vectors,
-            split="test",
-            step=trainer.total_steps,
-        )
-        accuracy, written = found.accuracy, _write_report(out)
+        written = _write_report(out)
     accelerator.wait_for_everyone()
-    return outcome(accuracy, written)
+    return outcome(accuracies, written)
+
+
+def _summary(run: Path, stem: str) -> dict[str, Any]:
+    """What an evaluation of a run wrote; empty where there is none."""
+    path = run / "evaluation" / f"{stem}.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def _recalibration(batches: int, accuracy_before: float | None) -> dict[str, Any]:
+    return {"batches": batches, "accuracy_before": accuracy_before}
 
 
 def _write_report(run: Path) -> Path | None:
@@ -216,22 +242,29 @@ def _write_report(run: Path) -> Path | None:
         return None
 
 
-def evaluate(folder: Path, *, data: DataConfig | None = None, split: str = "test") -> tuple[dict[str, Any], Path]:
+def evaluate(
+    folder: Path, *, data: DataConfig | None = None, split: str = "test", recalibrate: int = 0
+) -> tuple[dict[str, Any], Path]:
     """Evaluate the trained classifier of a run folder, and write the result into it.
 
     Args:
         folder: a finished run.
         data: other images than the run's own, of the same classes and the same shape.
         split: which of them.
+        recalibrate: training batches of the run from which running statistics are measured again before, for this
+            evaluation alone: those that would have come after its last step. 0 takes the model as it was saved.
 
     Returns:
         The content of the JSON file that was written, and its path: `evaluation/classification.json` for the run's own
-        test images, with data and split in its name for others, so that the last word on the run stays.
+        test images, with data and split in its name for others, so that the last word on the run stays, and with
+        "-recalibrated" behind it where the running statistics are not those as trained. The content then says in
+        `recalibration` from how many batches they are, and the accuracy of the saved model.
 
     Raises:
         FileNotFoundError: if the folder holds no trained model.
-        ValueError: if the images do not fit the model.
+        ValueError: if the images do not fit the model, or no layer of it has statistics to measure again.
     """
+    check_count("evaluate", "recalibrate", recalibrate, low=0)
     classifier, spec = load_classifier(folder)
     config = read_config(folder / CONFIG_FILE)
     images = load_images(data or config.data, split=split)
@@ -247,7 +280,18 @@ def evaluate(folder: Path, *, data: DataConfig | None = None, split: str = "test
             return features, classifier.head(features), classifier.head(features, labels.to(device))
 
     own = split == "test" and data in (None, config.data)
-    stem = "classification" if own else f"classification-{images.name}-{split}"
+    stem = OFFICIAL if own else f"{OFFICIAL}-{images.name}-{split}"
+    details = {}
+    if recalibrate:
+        before = classify(forward, images.batches(512)).accuracy
+        _recalibrate(classifier, config, recalibrate, first=trained_steps(folder) or 0, device=device)
+        details["recalibration"] = _recalibration(recalibrate, before)
+    elif own and config.training.recalibrate:
+        # the run has measured them itself and kept no others
+        known = _summary(folder, OFFICIAL).get("accuracy")
+        details["recalibration"] = _recalibration(config.training.recalibrate, known)
+    if details:
+        stem += AGAIN
     summary = write_classification(
         folder,
         classify(forward, images.batches(512), keep_features=True),
@@ -256,8 +300,21 @@ def evaluate(folder: Path, *, data: DataConfig | None = None, split: str = "test
         split=split,
         step=trained_steps(folder),
         stem=stem,
+        details=details,
     )
     return summary, folder / "evaluation" / f"{stem}.json"
+
+
+def _recalibrate(classifier: Classifier, config: Config, batches: int, *, first: int, device: torch.device) -> None:
+    """What `Trainer.recalibrate` does, in one process."""
+    images = load_images(config.data, split="train", whole=True)
+    parts = (
+        normalize_pixels(part.to(device), config.data.mean, config.data.std)
+        for pixels, _ in training_batches(images, config, first, first + batches)
+        for part in pixels.chunk(config.training.accumulate)
+    )
+    with autocast(config, device):
+        recalibrate(classifier, parts)
 
 
 def check_fit(images: ImageSet, expected: dict[str, Any], folder: Path) -> None:
