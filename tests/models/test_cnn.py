@@ -159,7 +159,7 @@ def test_state_and_copy_round_trip() -> None:
         ({"image_shape": (32, 32)}, r"CNN: image_shape must be \(channels, height, width\), got \(32, 32\)"),
         ({"image_shape": (3, 32, 7)}, r"CNN: width of image_shape must be a whole number of 8 or more, got 7"),
         ({"norm_momentum": 1.5}, r"CNN: norm_momentum must lie in \[0, 1\], got 1\.5"),
-        ({"operator": "con"}, r"unknown operator 'con': choose conv \(did you mean 'conv'\?\)"),
+        ({"operator": "con"}, r"unknown operator 'con': choose conv, decoupled, sphere \(did you mean 'conv'\?\)"),
     ],
 )
 def test_wrong_arguments_are_refused_in_words(arguments: dict[str, object], message: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from hypersphere.formulas.angles import Cosine
 from hypersphere.models import MODELS, build
 from hypersphere.models.table import model_parameters
+from hypersphere.nn import SphereConv2d
 
 LARGE = {"base_width": 2, "image_shape": (3, 32, 32)}
 IMAGENET = ["plain-cnn9", "plain-cnn12", "resnet18", "resnet27", "resnet34", "decoupled-resnet18"]
@@ -26,6 +29,19 @@ def test_every_model_has_one_line_about_it(name: str) -> None:
     assert callable(factory)
     assert 20 < len(line) < 100
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["spherenet-cnn9", "sphere-resnet32"])
+def test_networks_of_spheres_have_the_published_size(name: str) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    # with ten classes; an angle fixed by name has nothing to learn
+    published = {"spherenet-cnn9": 3_859_712, "sphere-resnet32": 16_702_176}[name]
+    assert sum(parameter.numel() for parameter in model.parameters()) + 10 * model.num_features == published
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    ordinary = [layer for layer in convolutions if not isinstance(layer, SphereConv2d)]
+    assert [layer.kernel_size for layer in ordinary] == ([(1, 1)] * 2 if name == "sphere-resnet32" else [])
+    assert {layer.angle for layer in convolutions if isinstance(layer, SphereConv2d)} == {Cosine()}
 
 
 def test_depth_can_be_changed_by_argument() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hypersphere.checks import check_choice, check_count, check_range
 from hypersphere.models.images import check_image_shape, check_images
 from hypersphere.models.operators import Operator, make_convolution
+from hypersphere.nn.decoupled import DecoupledLayer
 
 __all__ = ["CNN"]
 
@@ -109,13 +110,15 @@ class CNN(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every convolution's weight from N(0, 2 / (k² C_in)), and reset the normalisation layers."""
+        """Draw every convolution's weight from N(0, 2 / (k² C_in)), and reset norms and what operators learn."""
         for layer in self.children():
             weight = getattr(layer, "weight", None)
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
             elif isinstance(weight, Tensor):
                 nn.init.normal_(weight, std=(2 / weight[0].numel()) ** 0.5)
+            if isinstance(layer, DecoupledLayer):
+                layer.reset_operator()
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Features (N, D) of the images (N, C, H, W)."""

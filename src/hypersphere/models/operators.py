@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from hypersphere.checks import lookup, problems, unknown_name
+from hypersphere.nn import DecoupledConv2d, SphereConv2d
 
 __all__ = ["OPERATORS", "Operator", "make_convolution"]
 
@@ -20,6 +21,8 @@ Operator = Callable[..., nn.Module]
 
 OPERATORS: dict[str, tuple[Operator, str]] = {
     "conv": (nn.Conv2d, "the ordinary convolution: products of kernels and patches"),
+    "sphere": (SphereConv2d, "SphereConv: an angle function of kernel and patch, their lengths left out"),
+    "decoupled": (DecoupledConv2d, "decoupled convolution: an angle function times a magnitude of the patch's length"),
 }
 
 
@@ -50,6 +53,8 @@ def make_convolution(
     Example:
         >>> make_convolution("conv")(3, 8, 3, padding=1)
         Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)
+        >>> make_convolution("sphere", {"angle": {"name": "sigmoid", "k": 0.5}})(3, 8, 3).angle
+        Sigmoid(k=0.5, learnable=False)
     """
     own = dict(operator_arguments or {})
     layer = operator

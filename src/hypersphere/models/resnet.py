@@ -14,6 +14,7 @@ from hypersphere.checks import check_choice, check_count, check_range, problems
 from hypersphere.models.blocks import Activation, Layers, Unit
 from hypersphere.models.images import check_image_shape, check_images
 from hypersphere.models.operators import Operator, make_convolution
+from hypersphere.nn.decoupled import DecoupledLayer
 
 __all__ = ["ResNet"]
 
@@ -134,22 +135,25 @@ class ResNet(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every convolution's weight by `initialization`, and reset all else that is learned or counted."""
+        """Draw every convolution's weight by `initialization`; reset norms, slopes and what operators learn."""
         units = [unit for unit in self.modules() if isinstance(unit, Unit)]
         within = {id(layer) for unit in units for layer in unit.modules()}
         for layer in self.modules():
-            reset = getattr(layer, "reset_parameters", None)
-            if layer is not self and reset is not None:
-                reset()
             weight = getattr(layer, "weight", None)
-            if not isinstance(weight, Tensor) or weight.ndim != 4:
-                continue
-            if self.initialization == "he":
-                nn.init.normal_(weight, std=(2 / weight[0].numel()) ** 0.5)
-            elif id(layer) in within:
-                nn.init.normal_(weight, std=0.01)
-            else:
-                nn.init.xavier_uniform_(weight)
+            if isinstance(layer, nn.BatchNorm2d | nn.PReLU):
+                layer.reset_parameters()
+            elif isinstance(weight, Tensor):
+                self._draw(weight, id(layer) in within)
+            if isinstance(layer, DecoupledLayer):
+                layer.reset_operator()
+
+    def _draw(self, weight: Tensor, within_unit: bool) -> None:
+        if self.initialization == "he":
+            nn.init.normal_(weight, std=(2 / weight[0].numel()) ** 0.5)
+        elif within_unit:
+            nn.init.normal_(weight, std=0.01)
+        else:
+            nn.init.xavier_uniform_(weight)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Features (N, D) of the images (N, C, H, W)."""

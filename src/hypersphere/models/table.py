@@ -24,6 +24,15 @@ MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "cnn6": (functools.partial(CNN, convs_per_block=2), "CNN-6 of the MHE paper: 3 blocks of 2 convolutions and fc6"),
     "cnn9": (functools.partial(CNN, convs_per_block=3), "CNN-9 of the MHE paper: 3 blocks of 3 convolutions and fc6"),
     "cnn15": (functools.partial(CNN, convs_per_block=5), "CNN-15 of the MHE paper: 3 blocks of 5 convolutions and fc6"),
+    "spherenet-cnn9": (
+        functools.partial(CNN, convs_per_block=3, base_width=128, width_factors=(1, 1.5, 2), operator="sphere"),
+        "CNN-9 of the SphereNet paper: widths 128, 192, 256, SphereConv of the cosine",
+    ),
+    "resnet32": (ResNet, "ResNet-32 of the SphereNet paper for CIFAR, six times the usual width"),
+    "sphere-resnet32": (
+        functools.partial(ResNet, operator="sphere"),
+        "SphereResNet-32 of the SphereNet paper for CIFAR, SphereConv of the cosine",
+    ),
     "plain-cnn9": (
         functools.partial(_imagenet, units=(2, 2, 2, 2), layout="plain"),
         "9 convolutions for ImageNet; published by name only, layers are our choice",
@@ -50,7 +59,6 @@ MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
         ),
         "modified ResNet-18 of the DCNets paper, 18 convolutions of width 128 to 1024",
     ),
-    "resnet32": (ResNet, "ResNet-32 of the SphereNet paper for CIFAR, six times the usual width"),
     "digits-cnn": (DigitsCNN, "small network for 8×8 digits, 3 features that can be drawn on a sphere"),
 }
 
