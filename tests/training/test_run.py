@@ -213,14 +213,40 @@ def test_a_report_that_fails_does_not_lose_the_run(
 
 
 def test_train_and_test_must_belong_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def other_test(config: DataConfig, *, split: str) -> object:
-        images = load_images(config, split=split)
+    def other_test(config: DataConfig, *, split: str, whole: bool = False) -> object:
+        images = load_images(config, split=split, whole=whole)
         images.class_names = images.class_names[:9] + (["nine"] if split == "test" else ["9"])
         return images
 
     monkeypatch.setattr(run_room, "load_images", other_test)
     with pytest.raises(ValueError, match=r"digits: train and test differ, 10 classes of images \(1, 8, 8\) against 10"):
         train(digits_config(), tmp_path / "run", quiet=True)
+
+
+def test_a_run_learns_from_random_parts_and_is_judged_by_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shape that the model sees is that of the part, and `evaluate` prepares images alike."""
+    seen: list[tuple[int, ...]] = []
+    step = Trainer._step
+
+    def watched(trainer: Trainer, images: torch.Tensor, labels: torch.Tensor) -> None:
+        seen.append(tuple(images.shape))
+        step(trainer, images, labels)
+
+    monkeypatch.setattr(Trainer, "_step", watched)
+    config = with_training(digits_config(), steps=3)
+    config.data = DataConfig(name="synthetic", size=12, resize="squeeze", crop=8)
+    found = train(config, tmp_path / "run", quiet=True)
+    assert seen == [(48, 3, 8, 8)] * 3
+    prepared = json.loads((tmp_path / "run" / "model.json").read_text())["data"]
+    assert prepared["image_shape"] == [3, 8, 8]
+    assert (prepared["size"], prepared["resize"], prepared["crop"]) == (12, "squeeze", 8)
+    again, _ = evaluate(tmp_path / "run")
+    assert (again["accuracy"], again["num_samples"]) == (found.accuracy, 20)
+    config.data.crop = 13
+    with pytest.raises(ValueError, match=r"synthetic: data\.crop is 13, larger than its images of 12x12"):
+        train(config, tmp_path / "other", quiet=True)
 
 
 # -- evaluation of a finished run -------------------------------------------------------------------------------------
