@@ -21,6 +21,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 import hypersphere.training.run as run_room
+from hypersphere.training.recalibrate import running_statistics
 from tiny_runs import digits_config, lines, make_trainer, noise_config, timeless, weights
 
 Result = dict[str, Any]
@@ -102,6 +103,21 @@ def train_on_digits(folder: Path, rank: int, *, interrupt: bool = False) -> Resu
     return {"weights": weights(folder), "lines": timeless(folder)}
 
 
+def recalibrate_on_digits(folder: Path) -> Result:
+    """The running statistics of each process after a run that measures them again."""
+    config = digits_config(**{"training.steps": 2, "training.batch_size": 49, "training.recalibrate": 3})
+    found: Result = {}
+    measure = run_room.Trainer.recalibrate
+
+    def watched(trainer: Any) -> None:
+        measure(trainer)
+        found["statistics"] = {k: v.tolist() for k, v in running_statistics(trainer.classifier).items()}
+
+    run_room.Trainer.recalibrate = watched  # type: ignore[method-assign]
+    run_room.train(config, folder, quiet=True)
+    return found
+
+
 def main(folder: Path) -> Result:
     """Everything that the tests compare."""
     torch.set_num_threads(1)
@@ -116,6 +132,8 @@ def main(folder: Path) -> Result:
             num_processes, lambda rank, a=accumulate, n=name: train_on_noise(folder / n, batch_size=7, accumulate=a)
         )
     found["whole"] = together(2, lambda rank: train_on_digits(folder / "whole", rank))
+    found["recalibrated"] = together(2, lambda rank: recalibrate_on_digits(folder / "recalibrated"))
+    found["folder"] = str(folder)
     found["interrupted"] = together(2, lambda rank: train_on_digits(folder / "interrupted", rank, interrupt=True))
     return found
 

@@ -33,6 +33,7 @@ class Recorder:
         self.out = Path()
         self.resume = False
         self.quiet = False
+        self.recalibrated: float | None = None
 
     def __call__(self, config: Config, out: Path, *, resume: bool = False, quiet: bool = False) -> SimpleNamespace:
         self.config, self.out, self.resume, self.quiet = config, out, resume, quiet
@@ -46,6 +47,7 @@ class Recorder:
             seconds=12.3,
             report=None if quiet else out / "report.html",
             already_finished=resume,
+            recalibrated=self.recalibrated,
         )
 
 
@@ -107,6 +109,9 @@ def test_train_says_what_came_out(recorder: Recorder, capsys: pytest.CaptureFixt
     assert main(["train", "digits", "--quiet"]) == 0
     assert recorder.quiet
     assert capsys.readouterr().out.endswith("report  none\n")
+    recorder.recalibrated = 0.98
+    assert main(["train", "digits"]) == 0
+    assert capsys.readouterr().out.startswith("test accuracy 0.9765 (0.9800 recalibrated) after 600 steps, 12 s\n")
 
 
 def test_flags_of_settings_may_stand_anywhere(recorder: Recorder) -> None:
@@ -205,6 +210,10 @@ def test_a_fault_of_ours_keeps_its_traceback(recorder: Recorder) -> None:
         ("train nope.yaml", "there is no file nope.yaml."),
         ("evaluate nope", "evaluate: nope is no run: there is no config.yaml in it."),
         ("evaluate there --optimizer.rate 1", "evaluate: only settings of data can change, got --optimizer.rate."),
+        (
+            "evaluate there --protocol robustness --recalibrate 5",
+            "evaluate: --recalibrate belongs to --protocol classification.",
+        ),
         ("evaluate there --data.nam x", "command line: unknown flag '--data.nam': did you mean '--data.name'?"),
         ("report nope there", "report: not a run, there is no config.yaml in it: nope."),
         ("report", "the following arguments are required: RUN (see hypersphere report --help)"),
@@ -240,16 +249,21 @@ def test_evaluate_takes_other_data(
 
     def evaluate(folder: Path, **how: object) -> tuple[dict[str, object], Path]:
         called.update(folder=folder, **how)
-        return {"split": "test", "accuracy": 0.5, "num_samples": 10, "loss": 1.25}, Path("there.json")
+        summary = {"split": "test", "accuracy": 0.5, "num_samples": 10, "loss": 1.25}
+        return summary | {"recalibration": {"batches": 7, "accuracy_before": 0.25}}, Path("there.json")
 
     monkeypatch.setattr(training_run, "evaluate", evaluate)
     run = saved(tmp_path / "run")
     assert main(["evaluate", str(run)]) == 0
-    assert called == {"folder": run, "data": None, "split": "test"}
+    assert called == {"folder": run, "data": None, "split": "test", "recalibrate": 0}
     assert capsys.readouterr().out.rstrip() == "test accuracy 0.5000 on 10 images, loss 1.2500\nresult  there.json"
     assert main(["evaluate", str(run), "--data.name", "mine", "--split", "train"]) == 0
     assert called["data"] == make_config("digits", {"data.name": "mine"}).data
     assert called["split"] == "train"
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--recalibrate", "7"]) == 0
+    assert called["recalibrate"] == 7
+    assert capsys.readouterr().out.splitlines()[1] == "as the model was saved: accuracy 0.2500"
 
 
 def test_diagnose_prints_a_table_and_writes_files(

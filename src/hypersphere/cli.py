@@ -43,7 +43,9 @@ EVALUATE_NOTES = """\
 examples:
   hypersphere evaluate runs/digits
   hypersphere evaluate runs/digits --split train
+  hypersphere evaluate runs/digits --recalibrate 50
   hypersphere evaluate runs/cifar100-cnn9 --data.name path/to/parquet
+  hypersphere evaluate runs/digits --protocol robustness --source runs/digits-2
 
 Images are prepared as they were in training. The result goes to evaluation/ of the run; the report shows that of the
 run's own test images."""
@@ -103,6 +105,12 @@ class Arguments(argparse.Namespace):
     seed: int = 0
     near: float = 10.0
     embeddings: bool = False
+    protocol: str = "classification"
+    recalibrate: int = 0
+    source: Path | None = None
+    samples: int | None = None
+    epsilon: float | None = None
+    no_minimum: bool = False
     json: Path | None = None
     html: Path | None = None
     command: Callable[[Arguments], int] | None = None
@@ -180,7 +188,9 @@ def _train(arguments: Arguments) -> int:
     arguments.started = out
     result = train(config, out, resume=arguments.resume, quiet=arguments.quiet)
     already = " (it had finished before)" if result.already_finished else ""
-    print(f"{result.split} accuracy {result.accuracy:.4f} after {result.steps} steps, {result.seconds:.0f} s{already}")
+    again = "" if result.recalibrated is None else f" ({result.recalibrated:.4f} recalibrated)"
+    accuracy = f"{result.accuracy:.4f}{again}"
+    print(f"{result.split} accuracy {accuracy} after {result.steps} steps, {result.seconds:.0f} s{already}")
     print(f"run     {result.folder}")
     print(f"report  {result.report if result.report else 'none'}")
     return 0
@@ -198,11 +208,32 @@ def _evaluate(arguments: Arguments) -> int:
         raise ValueError(f"evaluate: only settings of data can change, got {', '.join(foreign)}.")
     data = make_config(None, arguments.settings, base=read_config(recorded)).data if arguments.settings else None
 
+    if arguments.protocol == "robustness":
+        if arguments.recalibrate:
+            raise ValueError("evaluate: --recalibrate belongs to --protocol classification.")
+        return _attack(run, data, arguments)
+    own = {name: getattr(arguments, name) for name in ("source", "samples", "epsilon", "no_minimum")}
+    stray = [f"--{name.replace('_', '-')}" for name, value in own.items() if value not in (None, False)]
+    if stray:
+        raise ValueError(f"evaluate: {', '.join(stray)} belongs to --protocol robustness.")
     from hypersphere.training.run import evaluate
 
-    found, written = evaluate(run, data=data, split=arguments.split)
+    found, written = evaluate(run, data=data, split=arguments.split, recalibrate=arguments.recalibrate)
     loss = "infinite" if found["loss"] is None else f"{found['loss']:.4f}"
     print(f"{found['split']} accuracy {found['accuracy']:.4f} on {found['num_samples']} images, loss {loss}")
+    if arguments.recalibrate:
+        print(f"as the model was saved: accuracy {found['recalibration']['accuracy_before']:.4f}")
+    print(f"result  {written}")
+    return 0
+
+
+def _attack(run: Path, data: Any, arguments: Arguments) -> int:
+    from hypersphere.training.robustness import evaluate_robustness, lines
+
+    how: dict[str, Any] = {} if arguments.epsilon is None else {"epsilon": arguments.epsilon}
+    how |= {name: getattr(arguments, name) for name in ("split", "source", "samples", "seed")}
+    found, written = evaluate_robustness(run, data=data, minimum=not arguments.no_minimum, **how)
+    print("\n".join(lines(found)))
     print(f"result  {written}")
     return 0
 
@@ -324,12 +355,21 @@ def _parser() -> Parser:
     train.add_argument("--quiet", action="store_true", help="show no progress")
 
     evaluate = made["evaluate"]
-    evaluate.usage = "hypersphere evaluate RUN [--protocol NAME] [--split SPLIT] [--data.setting VALUE ...]"
+    evaluate.usage = "hypersphere evaluate RUN [--protocol NAME] [--split SPLIT] [--data.setting VALUE ...] [...]"
     evaluate.add_argument("runs", metavar="RUN", nargs=1, type=Path, help="folder of a trained run")
-    evaluate.add_argument(
-        "--protocol", choices=("classification",), default="classification", help="what is measured: classification"
-    )
+    protocols = ("classification", "robustness")
+    evaluate.add_argument("--protocol", choices=protocols, default="classification", help="otherwise classification")
     evaluate.add_argument("--split", choices=("train", "validation", "test"), default="test", help="otherwise test")
+    evaluate.add_argument("--source", metavar="RUN2", type=Path, help="robustness: attacks from this run are tried too")
+    evaluate.add_argument("--samples", metavar="N", type=int, help="robustness: how many images; otherwise 1000")
+    evaluate.add_argument(
+        "--epsilon", metavar="X", type=float, help="robustness: L-inf radius for pixels in [0, 1]; otherwise 8/255"
+    )
+    evaluate.add_argument("--no-minimum", action="store_true", help="robustness: without the smallest changes")
+    evaluate.add_argument("--seed", metavar="N", type=int, default=0, help="robustness: of images and random starts")
+    evaluate.add_argument(
+        "--recalibrate", metavar="N", type=int, default=0, help="measure running statistics again on N training batches"
+    )
     # read by make_config; named here so that the help shows it
     evaluate.add_argument(
         "--data.name", metavar="NAME", dest="data_name", help="other data: a name, a folder or a file"
@@ -398,7 +438,11 @@ COMMANDS: dict[str, tuple[Callable[[Arguments], int], str, str]] = {
     "list": (_list, "Show everything that can be chosen by name.", LIST_NOTES),
 }
 # flags that are no settings, of the commands that take settings
-OWN_FLAGS = {"train": ("--out", "--resume", "--quiet", "--help"), "evaluate": ("--protocol", "--split", "--help")}
+EVALUATE_FLAGS = (
+    *("--protocol", "--split", "--recalibrate", "--help"),
+    *("--source", "--samples", "--epsilon", "--no-minimum", "--seed"),
+)
+OWN_FLAGS = {"train": ("--out", "--resume", "--quiet", "--help"), "evaluate": EVALUATE_FLAGS}
 
 
 def _sentence(error: Exception) -> str:

@@ -18,11 +18,16 @@ import torch
 from torch import nn
 
 from house import ROOT
-from hypersphere.data import augment, normalize_pixels
+from hypersphere.config import DataConfig
+from hypersphere.data import augment, load_images, normalize_pixels
+from hypersphere.models import load_classifier
+from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.failures import Diverged
 from hypersphere.training.loop import Trainer
+from hypersphere.training.recalibrate import recalibrate, running_statistics
 from hypersphere.training.regularization import make_regularizers
+from hypersphere.training.settings import read_config
 from tiny_runs import lines, make_trainer, noise, noise_classifier, noise_config
 
 ROUNDING = 1e-6
@@ -362,3 +367,25 @@ def test_a_full_disk_is_told_with_the_file_and_what_is_safe(
 
 def test_noise_is_what_the_tests_think_it_is() -> None:
     assert (len(noise()), noise().num_batches(12)) == (48, 4)
+
+
+def test_processes_measure_statistics_on_their_shares_and_end_with_the_same(
+    processes: dict[str, Any],
+) -> None:
+    first, second = (found["statistics"] for found in processes["recalibrated"])
+    assert first == second
+    # the mean of what each finds on its own share of the three batches after the last step, 25 and 24 of 49 images
+    folder = Path(processes["folder"]) / "recalibrated"
+    config, images = read_config(folder / "config.yaml"), load_images(DataConfig(), split="train")
+    shares = []
+    for rank in range(2):
+        classifier, _ = load_classifier(folder)
+        batches = training_batches(images, config, 2, 5, rank=rank, world_size=2)
+        recalibrate(classifier, (normalize_pixels(pixels, [127.5], [128.0]) for pixels, _ in batches))
+        shares.append(running_statistics(classifier))
+    saved = running_statistics(load_classifier(folder)[0])
+    assert first.keys() == saved.keys()
+    for name, value in first.items():
+        assert saved[name].tolist() == value
+        expected = (shares[0][name] + shares[1][name]) / 2
+        torch.testing.assert_close(torch.tensor(value), expected, rtol=1e-5, atol=1e-6)
