@@ -63,6 +63,11 @@ FAMILIES: dict[str, Family] = {
         "hypersphere.functional.rotations:ROTATIONS",
         "regularizers.rotate(method)",
     ),
+    "attacks": Family(
+        "what images are put through",
+        "hypersphere.evaluation.protocol:ATTACKS",
+        "hypersphere evaluate RUN --protocol robustness",
+    ),
     "margins": Family("how a head compares classes", "hypersphere.formulas.margins:MARGINS", "--head.margin"),
 }
 

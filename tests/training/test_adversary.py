@@ -17,6 +17,7 @@ from hypersphere.nn import MarginHead
 from hypersphere.training import run as run_room
 from hypersphere.training.adversary import Adversary, evaluation_mode
 from hypersphere.training.run import train
+from hypersphere.training.settings import load_recipe
 from tiny_runs import digits_config, lines, make_trainer, noise, noise_classifier, noise_config, timeless, weights
 
 
@@ -209,3 +210,30 @@ def test_attacks_change_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name, attack in (("off", "none"), ("on", "fgsm")):
         train(digits_config(adversary__attack=attack, **how), tmp_path / name, quiet=True)
     assert weights(tmp_path / "off") != weights(tmp_path / "on")
+
+
+RECIPES = ["cifar10-cnn9-natural", "cifar10-cnn9-natural-tanh"]
+
+
+@pytest.mark.parametrize("natural", RECIPES)
+def test_recipes_of_a_pair_differ_in_the_attack_alone(natural: str) -> None:
+    attacked = natural.replace("natural", "adversarial-fgsm")
+    first, second = (load_recipe(name) for name in (natural, attacked))
+    assert "adversary" not in first
+    assert second.pop("adversary")["epsilon"] == pytest.approx(8 / 255, abs=1e-7)
+    own = ("recipe", "description")
+    assert {key: value for key, value in first.items() if key not in own} == {
+        key: value for key, value in second.items() if key not in own
+    }
+
+
+def test_recipes_of_an_operator_differ_in_the_operator_alone() -> None:
+    plain, tanh = (load_recipe(name) for name in RECIPES)
+    arguments = tanh["model"]["arguments"]
+    assert arguments.pop("operator") == "decoupled"
+    assert arguments.pop("operator_arguments") == {"angle": "cosine", "magnitude": "tanh"}
+    assert tanh["optimizer"].pop("decay_angular") is False
+    assert tanh["optimizer"].pop("project_every") == 100
+    assert {name: tanh[name] for name in ("model", "optimizer", "data", "training")} == {
+        name: plain[name] for name in ("model", "optimizer", "data", "training")
+    }
