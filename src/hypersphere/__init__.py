@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "angles",
+    "convert",
     "diagnose",
     "functional",
     "magnitudes",
@@ -16,7 +17,9 @@ __all__ = [
     "models",
     "nn",
     "param_groups",
+    "plan_conversion",
     "regularizers",
+    "revert",
     "thomson",
 ]
 
@@ -24,11 +27,14 @@ if TYPE_CHECKING:
     from hypersphere import functional, models, nn, regularizers
     from hypersphere.analysis import diagnose, thomson
     from hypersphere.formulas import angles, magnitudes, margins
+    from hypersphere.nn.convert import convert, revert
+    from hypersphere.nn.plan import plan_conversion
     from hypersphere.training.optimizer import param_groups
 
 # where each name lies; imported when first asked for, so that `hypersphere --help` need not wait for torch
 _PLACES = {
     "angles": "hypersphere.formulas.angles",
+    "convert": "hypersphere.nn.convert:convert",
     "diagnose": "hypersphere.analysis:diagnose",
     "functional": "hypersphere.functional",
     "magnitudes": "hypersphere.formulas.magnitudes",
@@ -36,7 +42,9 @@ _PLACES = {
     "models": "hypersphere.models",
     "nn": "hypersphere.nn",
     "param_groups": "hypersphere.training.optimizer:param_groups",
+    "plan_conversion": "hypersphere.nn.plan:plan_conversion",
     "regularizers": "hypersphere.regularizers",
+    "revert": "hypersphere.nn.convert:revert",
     "thomson": "hypersphere.analysis:thomson",
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Modules that behave as those of `torch.nn`: decoupled layers, the margin head, a rotation of neurons."""
+"""Modules that behave as those of `torch.nn`: decoupled layers and cells, the margin head, a rotation of neurons."""
 
 from hypersphere.nn.decoupled import (
     DecoupledConv1d,
@@ -12,6 +12,7 @@ from hypersphere.nn.decoupled import (
     SphereLinear,
 )
 from hypersphere.nn.head import MarginHead
+from hypersphere.nn.recurrent import SphereGRUCell, SphereLSTMCell, SphereRNNCell
 from hypersphere.nn.rotation import Rotation
 
 __all__ = [
@@ -24,5 +25,8 @@ __all__ = [
     "SphereConv1d",
     "SphereConv2d",
     "SphereConv3d",
+    "SphereGRUCell",
+    "SphereLSTMCell",
     "SphereLinear",
+    "SphereRNNCell",
 ]
