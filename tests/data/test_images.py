@@ -143,3 +143,9 @@ def test_sets_that_do_not_fit_together_are_refused() -> None:
 def test_wrong_arguments_are_refused_before_the_first_batch(make) -> None:
     with pytest.raises(ValueError, match=r"batches: batch_size must be a whole number of 1 or more, got 0."):
         make().batches(0)
+
+
+@pytest.mark.parametrize(("side", "most"), [(8, 512), (128, 512), (129, 504), (224, 167), (4000, 1)])
+def test_large_images_are_evaluated_in_smaller_batches(side: int, most: int) -> None:
+    images = StreamedImages(lambda numbers: PIXELS, LABELS, NAMES, image_shape=(3, side, side))
+    assert images.evaluation_batch == most

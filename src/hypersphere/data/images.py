@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,9 @@ from hypersphere.data.order import index_batches, num_batches
 __all__ = ["ImageSet", "StreamedImages", "TensorImages", "usable_cores"]
 
 Batch = tuple[Tensor, Tensor]
+
+# images of 128x128 in a batch of evaluation: the maps of a network must fit into memory
+_EVALUATED = 512
 
 
 class ImageSet(abc.ABC):
@@ -65,6 +69,11 @@ class ImageSet(abc.ABC):
     def num_classes(self) -> int:
         """C, classes without an image in this set included."""
         return len(self.class_names)
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Images of a batch that evaluation can take at once: 512, fewer of those larger than 128x128."""
+        return max(1, min(_EVALUATED, _EVALUATED * 128 * 128 // math.prod(self.image_shape[1:])))
 
     def num_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
         """How many batches one epoch has."""

@@ -283,7 +283,7 @@ class Trainer:
     def _evaluate(self) -> None:
         """Accuracy on held-out images and the spread of every layer's neurons, as one line of metrics."""
         self.wrapped.eval()
-        batches = self.held_out.batches(512)
+        batches = self.held_out.batches(self.held_out.evaluation_batch)
         result = classify(self.forward, batches)
         monitor = self.config.monitor
         layers = measure_layers(

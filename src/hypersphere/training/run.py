@@ -194,7 +194,7 @@ def _finish(trainer: Trainer, spec: dict[str, Any], test: ImageSet, resumed: boo
         return RunResult(out, accuracy, "test", trainer.total_steps, seconds, page, already_finished, recalibrated)
 
     def word(**how: Any) -> float:
-        found = classify(trainer.forward, test.batches(512), keep_features=True)
+        found = classify(trainer.forward, test.batches(test.evaluation_batch), keep_features=True)
         vectors = trainer.classifier.class_vectors
         names, step = test.class_names, trainer.total_steps
         write_classification(out, found, class_names=names, class_vectors=vectors, split="test", step=step, **how)
@@ -283,7 +283,7 @@ def evaluate(
     stem = OFFICIAL if own else f"{OFFICIAL}-{images.name}-{split}"
     details = {}
     if recalibrate:
-        before = classify(forward, images.batches(512)).accuracy
+        before = classify(forward, images.batches(images.evaluation_batch)).accuracy
         _recalibrate(classifier, config, recalibrate, first=trained_steps(folder) or 0, device=device)
         details["recalibration"] = _recalibration(recalibrate, before)
     elif own and config.training.recalibrate:
@@ -294,7 +294,7 @@ def evaluate(
         stem += AGAIN
     summary = write_classification(
         folder,
-        classify(forward, images.batches(512), keep_features=True),
+        classify(forward, images.batches(images.evaluation_batch), keep_features=True),
         class_names=images.class_names,
         class_vectors=classifier.class_vectors,
         split=split,
