@@ -15,10 +15,11 @@ def only(robust: dict[str, float], **more: object) -> Finding:
 
 CASES = [
     ({"fgsm": 0.30, "bim": 0.35}, True, "10 steps leave more images right than one does: 35.0% under BIM, 30.0%"),
-    ({"fgsm": 0.30, "bim": 0.305}, False, "Many steps are stronger than one, as they should be: 30.5% under BIM"),
+    ({"fgsm": 0.30, "bim": 0.305}, False, "Many steps are no weaker than one, as it should be: 30.5% under BIM"),
     ({"bim": 0.60, "pgd": 0.49}, True, "Random starts are much stronger than a start at the image: 49.0% right under"),
     ({"bim": 0.60, "pgd": 0.51}, False, "Random starts are not much stronger than a start at the image: 51.0% right"),
     ({"unbounded": 0.02}, True, "Without a bound on the change 2.0% of the images stay right; an attack that may"),
+    ({"unbounded": 0.005}, False, "Without a bound on the change 0.5% of the images stay right, nearly none."),
     ({"unbounded": 0.0}, False, "Without a bound on the change 0.0% of the images stay right, as it should be."),
     (
         {"pgd": 0.6, "pgd_margin": 0.5},
@@ -75,6 +76,8 @@ def test_two_images_say_nothing() -> None:
     (few,) = masking_findings({"fgsm": 0.30, "bim": 0.38}, num_samples=25)
     (many,) = masking_findings({"fgsm": 0.30, "bim": 0.38}, num_samples=100)
     assert not few.suspicious
+    # without a bound nothing is compared
+    assert masking_findings({"unbounded": 0.04}, num_samples=50)[0].suspicious
     assert many.suspicious
 
 
