@@ -176,7 +176,8 @@ class _Batch:
 
     def __init__(self, model: Logits, images: Tensor, labels: Tensor, minimum: bool) -> None:
         self.model, self.images, self.labels = model, images, labels
-        size = torch.full((len(images),), torch.inf, dtype=torch.float64, device=images.device)
+        # on the CPU, as not every accelerator knows float64
+        size = torch.full((len(images),), torch.inf, dtype=torch.float64)
         self._smallest = {norm: size.clone() for norm in MINIMUM_ATTACKS} if minimum else {}
 
     def run(self, name: str, attack: Attack, made_on: Logits, seeds: tuple[int, int]) -> Tensor:
@@ -195,18 +196,18 @@ class _Batch:
         return fooled
 
     def smallest(self, seed: int) -> dict[str, Tensor]:
-        """Norm -> (N,) on the CPU, after the minimum-norm attacks."""
+        """Norm -> (N,) on the CPU after the minimum-norm attacks."""
         if len(self.labels):
             everything = torch.ones_like(self.labels, dtype=torch.bool)
             for norm in self._smallest:
                 points = smallest_perturbation(self.model, self.images, self.labels, norm=norm, seed=seed)
                 self._note(points, everything, fooled_by(self.model, points, self.labels))
-        return {norm: sizes.cpu() for norm, sizes in self._smallest.items()}
+        return self._smallest
 
     def _note(self, points: Tensor, which: Tensor, hit: Tensor) -> None:
         for norm, sizes in self._smallest.items():
-            length = row_norms(points - self.images[which], norm).double().masked_fill(~hit, torch.inf)
-            sizes[which] = torch.minimum(sizes[which], length)
+            length = row_norms(points - self.images[which], norm).masked_fill(~hit, torch.inf).cpu().double()
+            sizes[which.cpu()] = torch.minimum(sizes[which.cpu()], length)
 
 
 def _spread(right: Tensor, fooled: Tensor) -> Tensor:
