@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import check_range
-from hypersphere.formulas.arccos import angle_slope, arc_sine, at_ends
+from hypersphere.formulas.arccos import arc_sine, at_ends, inverse_sine
 from hypersphere.formulas.specs import as_spec
 
 __all__ = ["ANGLES", "SMALLEST_K", "Angle", "Cosine", "Linear", "Sigmoid", "SquareCosine", "as_angle"]
@@ -40,6 +40,10 @@ class Angle(abc.ABC):
     @abc.abstractmethod
     def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """g, dg/dc and, where `k` is given, dg/dk, without autograd; `cosine` must not be changed."""
+
+    def slope(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """dg/dc alone, without autograd; for one that costs less without g, override it."""
+        return self.value_and_slopes(cosine, k)[1]
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,11 @@ class Linear(Angle):
 
     def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """(2 / pi) asin(c), 2 / (pi sin(theta)) and nothing."""
-        return at_ends(cosine).asin_().mul_(2 / math.pi), angle_slope(cosine).mul_(-2 / math.pi), None
+        return at_ends(cosine).asin_().mul_(2 / math.pi), self.slope(cosine), None
+
+    def slope(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """2 / (pi sin(theta))."""
+        return inverse_sine(cosine).mul_(2 / math.pi)
 
 
 @dataclass(frozen=True)
@@ -133,20 +141,19 @@ class Sigmoid(Angle):
     def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """g; coth(A) sech²(t) / (2k sin(theta)); (A tanh(t) / sinh²(A) - t coth(A) sech²(t)) / k with A, t as below."""
         step = at_ends(cosine).asin_()
-        slope = angle_slope(cosine)
+        slope = inverse_sine(cosine)
         if k is None:
-            tanh = step.div_(2 * self.k).tanh_()
             fixed = 1 / math.tanh(math.pi / (4 * self.k))
-            slope.mul_(torch.addcmul(tanh.new_full((), -1.0), tanh, tanh)).mul_(fixed / (2 * self.k))
-            return tanh.mul_(fixed), slope, None
+            tanh = step.div_(2 * self.k).tanh_()
+            rising = torch.addcmul(tanh.new_ones(()), tanh, tanh, value=-1)  # sech²(t)
+            return tanh.mul_(fixed), slope.mul_(rising).mul_(fixed / (2 * self.k)), None
         t = step.div_(2 * k)  # t = asin(c) / 2k, A = pi / 4k
         tanh = t.tanh()
         end = math.pi / (4 * k)
         coth = end.tanh().reciprocal()
-        negative = torch.addcmul(tanh.new_full((), -1.0), tanh, tanh)  # -sech²(t)
-        of_k = t.mul_(negative).mul_(coth / k).add_(tanh * (end / (k * end.sinh().square())))
-        slope.mul_(negative).mul_(coth / (2 * k))
-        return tanh.mul_(coth), slope, of_k
+        rising = torch.addcmul(tanh.new_ones(()), tanh, tanh, value=-1)
+        of_k = t.mul_(rising).mul_(-coth / k).add_(tanh * (end / (k * end.sinh().square())))
+        return tanh.mul_(coth), slope.mul_(rising).mul_(coth / (2 * k)), of_k
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["angle_from_cosine", "angle_slope", "arc_cosine", "arc_sine", "at_ends"]
+__all__ = ["angle_from_cosine", "angle_slope", "arc_cosine", "arc_sine", "at_ends", "inverse_sine"]
 
 # sin(theta) is floored here in the derivative: sqrt of the rounding error of a cosine
 _SINE_FLOOR = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
@@ -52,9 +53,17 @@ class _AngleFromCosine(torch.autograd.Function):
 
 def angle_slope(cosine: Tensor) -> Tensor:
     """d theta / dc: -1 / sin(theta), bounded; zero where the cosine counts as 1 or -1."""
-    floor = _SINE_FLOOR[cosine.dtype]
-    sine = (1 - cosine * cosine).clamp_min(floor * floor).sqrt()
-    return -sine.reciprocal().masked_fill(_at_the_end(cosine), 0.0)
+    return -inverse_sine(cosine)
+
+
+def inverse_sine(cosine: Tensor) -> Tensor:
+    """1 / sin(theta), at most 2^9 (float32) or 2^23 (float64), and zero where the cosine counts as 1 or -1.
+
+    |c| > 1 - 4 ulps is 1 - c² < 8 ulps, which is what is asked here: such a square becomes infinite.
+    """
+    square = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1)
+    far = torch.nn.functional.threshold(square, 8 * torch.finfo(cosine.dtype).eps, math.inf)
+    return far.clamp_min(_SINE_FLOOR[cosine.dtype] ** 2).rsqrt()
 
 
 def angle_from_cosine(cosine: Tensor) -> Tensor:
@@ -93,7 +102,7 @@ class _ArcSine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        return -grad_outputs[0] * angle_slope(ctx.saved_tensors[0])
+        return grad_outputs[0] * inverse_sine(ctx.saved_tensors[0])
 
 
 def arc_sine(cosine: Tensor) -> Tensor:

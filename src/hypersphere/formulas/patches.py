@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hypersphere.formulas.directions import full_precision
-
 __all__ = ["Window", "channel_squares"]
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {0: F.linear, 1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 # numbers of a part of the input whose squares are kept in a processor's cache
-_PART = 2**18
+_PART = 2**17
 
 
 @dataclass(frozen=True)
@@ -72,39 +70,45 @@ class Window:
         return found[0], found[1]
 
     def sums(self, squares: Tensor) -> Tensor:
-        """Sums over every patch of a map with one channel for each group: (N, G, *S) -> (N, G, *places)."""
+        """Sums over every patch of maps, (N, G, *S) -> (N, G, *places), differentiable.
+
+        A box filter, one axis after the other, as a few additions of shifted maps.
+        """
         if self.pointwise:
             return squares
-        with full_precision(squares.device):
-            return self._convolution(squares)
-
-    def sums_backward(self, grad: Tensor, shape: torch.Size) -> Tensor:
-        """The transpose of `sums`: what all places give back to each point of a map of `shape`, (N, G, *S)."""
-        if self.pointwise:
-            return grad
-        ones = self._ones(grad)
-        found: Tensor = torch.ops.aten.convolution_backward(
-            grad.contiguous(),
-            grad.new_empty(1).expand(shape),
-            ones,
-            None,
-            self.stride,
-            self.padding,
-            self.dilation,
-            False,
-            [0] * len(self.size),
-            self.groups,
-            [True, False, False],
-        )[0]
+        found = F.pad(squares, [amount for pad in reversed(self.padding) for amount in (pad, pad)])
+        for axis in range(len(self.size)):
+            found = _added(self._shifts(found, axis))
         return found
 
-    def _convolution(self, squares: Tensor) -> Tensor:
-        # a box filter as a convolution with ones: takes any stride and dilation, and every exporter knows it
-        convolve = _CONVOLUTIONS[len(self.size)]
-        return convolve(squares, self._ones(squares), None, self.stride, self.padding, self.dilation, self.groups)
+    def sums_backward(self, grad: Tensor, shape: torch.Size) -> Tensor:
+        """The transpose of `sums`: what all places give back to each point of maps of `shape`, (N, G, *S)."""
+        if self.pointwise:
+            return grad
+        padded = [side + 2 * pad for side, pad in zip(shape[2:], self.padding, strict=True)]
+        for axis in reversed(range(len(self.size))):
+            whole = grad.new_zeros((*grad.shape[: 2 + axis], padded[axis], *grad.shape[3 + axis :]))
+            for shift in self._shifts(whole, axis):
+                shift += grad
+            grad = whole
+        for axis, (pad, side) in enumerate(zip(self.padding, shape[2:], strict=True)):
+            grad = grad.narrow(2 + axis, pad, side)
+        return grad
 
-    def _ones(self, like: Tensor) -> Tensor:
-        return like.new_ones((self.groups, 1, *self.size))
+    def _shifts(self, padded: Tensor, axis: int) -> list[Tensor]:
+        """For each point of a kernel along an axis, what lies under it at every place."""
+        size, stride, dilation = self.size[axis], self.stride[axis], self.dilation[axis]
+        places = (padded.shape[2 + axis] - dilation * (size - 1) - 1) // stride + 1
+        before: list[slice] = [slice(None)] * (2 + axis)
+        starts = range(0, size * dilation, dilation)
+        return [padded[(*before, slice(start, start + stride * (places - 1) + 1, stride))] for start in starts]
+
+
+def _added(maps: list[Tensor]) -> Tensor:
+    found = maps[0]
+    for one in maps[1:]:
+        found = found + one
+    return found
 
 
 def channel_squares(inputs: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
@@ -116,6 +120,5 @@ def channel_squares(inputs: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
     part = max(1, _PART * inputs.shape[0] // max(1, inputs.numel()))
     for source, target in zip(inputs.split(part), out.split(part), strict=True):
         grouped = source.unflatten(1, (groups, -1))
-        wide = grouped.to(dtype)
-        torch.sum(wide.square(), dim=2, out=target)
+        torch.sum(grouped.square() if source.dtype == dtype else grouped.to(dtype).square_(), dim=2, out=target)
     return out

@@ -287,12 +287,8 @@ def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
     norm, inverse = (x.unsqueeze(2) for x in operator.norms(operator.window.sums(squares)))
     mean = norm.mean()
 
-    def vector(values: Tensor | None) -> Tensor | None:
-        return operator.by_group(values.to(dtype)) if values is not None and values.ndim else values
-
-    k, parameter, factor, lengths, bias = (
-        vector(x) for x in (arguments.k, arguments.parameter, arguments.factor, arguments.lengths, arguments.bias)
-    )
+    small = (arguments.k, arguments.parameter, arguments.factor, arguments.lengths, arguments.bias)
+    k, parameter, factor, lengths, bias = [_vector(operator, values, dtype) for values in small]
     if magnitude.relative:
         share: Any = magnitude.radius if parameter is None else parameter  # type: ignore[attr-defined]
         parameter = share * (mean if arguments.mean is None else arguments.mean)
@@ -304,6 +300,10 @@ def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
     if bias is not None:
         output = output + bias
     return narrow(output.flatten(1, 2), inputs.dtype), mean.detach()
+
+
+def _vector(operator: Operator, values: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return operator.by_group(values.to(dtype)) if values is not None and values.ndim else values
 
 
 def unit_kernels(weight: Float[Tensor, "O ..."], eps: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 
 from hypersphere.formulas.angles import Angle, Cosine
 from hypersphere.formulas.directions import narrow, working_dtype
-from hypersphere.formulas.magnitudes import Magnitude
+from hypersphere.formulas.magnitudes import Magnitude, Sphere
 from hypersphere.formulas.patches import Window, channel_squares
 
 __all__ = ["Arguments", "Operator", "fused", "reasons_not"]
@@ -21,7 +21,7 @@ __all__ = ["Arguments", "Operator", "fused", "reasons_not"]
 # r² of a patch that counts as zero where eps is 0: the square of 1 / r, which the gradient has, must not overflow
 _ZERO_PATCH = 1e-30
 # numbers of a part of the batch whose intermediate values are kept in a processor's cache
-_PART = 2**18
+_PART = 2**17
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Operator:
         groups, space = self.window.groups, len(self.window.size)
         if values.ndim == 1:
             return values.reshape(groups, -1, *[1] * space)
-        return values.unflatten(1, (groups, -1))
+        grouped: Tensor = values.unflatten(1, (groups, -1))
+        return grouped
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class _Call:
     ) -> None:
         self.operator = operator
         self.arguments = arguments
-        self.magnitude: Any = operator.magnitude
+        self.magnitude = operator.magnitude
+        self.radius: float = getattr(operator.magnitude, "radius", 1.0)
         self.dtype = working_dtype(arguments.inputs.dtype)
         groups, window = operator.window.groups, operator.window
         if squares is None:
@@ -191,9 +193,11 @@ class _Call:
         self.share = self._vector(arguments.parameter)
         self.parameter = self.share
         if self.magnitude.relative:
-            self.parameter = self.mean * (self.magnitude.radius if self.share is None else self.share)
+            self.parameter = self.mean * (self.radius if self.share is None else self.share)
         # where every channel has the same h, it is computed once for each patch
         self.one_for_all = self.lengths is None and (self.parameter is None or self.parameter.ndim == 0)
+        # where it is constant too and k is fixed, only the slope of the angle is asked for
+        self.only_tangential = self.one_for_all and self.k is None and isinstance(operator.magnitude, Sphere)
         if self.one_for_all:
             self.height = self.magnitude.value_and_slopes(self.norm, self.parameter)
 
@@ -216,17 +220,21 @@ class _Call:
         norm = self.norm[part] if self.lengths is None else self.norm[part] * self.lengths
         return self.operator.magnitude.value_and_slopes(norm, self.parameter)
 
+    def _scaled(self, dots: Tensor, factor: Tensor) -> Tensor:
+        """A product in the working dtype, in new memory."""
+        return dots * factor if dots.dtype == self.dtype else dots.to(self.dtype).mul_(factor)
+
     def outputs(self) -> tuple[Tensor, Tensor]:
         """f and the mean patch norm."""
         output = torch.empty_like(self.dots)
         angle, bias = self.operator.angle, self._vector(self.arguments.bias)
+        direct = isinstance(angle, Cosine) and self.one_for_all
         targets, dots = self.operator.by_group(output), self.operator.by_group(self.dots)
         for part in self._parts():
             height = self._height(part)[0]
-            if isinstance(angle, Cosine):
-                value = dots[part] * (height * self.inverse[part])
-            else:
-                value = angle.value(dots[part] * self.inverse[part], self.k)
+            value = self._scaled(dots[part], height * self.inverse[part] if direct else self.inverse[part])
+            if not direct:
+                value = angle.value(value, self.k)
                 value = value.mul_(height) if self.one_for_all else value * height
             if self.factor is not None:
                 value.mul_(self.factor)
@@ -270,12 +278,18 @@ class _Call:
             sums.add("bias", grad)
         if isinstance(self.operator.angle, Cosine) and self.one_for_all:
             # g = c: one product of gradient and y stands for both terms, and no slope is taken
-            pull = torch.sum(grad * dots, dim=2, keepdim=True).mul_(inverse)
+            pull = self._scaled(dots, grad).sum(dim=2, keepdim=True).mul_(inverse)
             if of_parameter is not None:
                 sums.add_all("parameter", pull * of_parameter)
             of_norm += pull * (of_height - height * inverse)
             return grad * (height * inverse)
-        cosine = dots * inverse
+        cosine = self._scaled(dots, inverse)
+        if self.only_tangential and not needed[4]:
+            angular = self.operator.angle.slope(cosine, self.k).mul_(grad)
+            if self.factor is not None:
+                angular.mul_(self.factor)
+            of_norm -= cosine.mul_(angular).sum(2, keepdim=True).mul_(height * inverse)
+            return angular.mul_(height * inverse)
         value, slope, of_k = self.operator.angle.value_and_slopes(cosine, self.k)
         if needed[4]:
             sums.add("factor", grad * value * height)
@@ -309,7 +323,7 @@ class _Call:
         if found is None or not self.magnitude.relative:
             return found
         # radius = share · mean
-        share: Any = self.magnitude.radius if self.share is None else self.share.reshape(found.shape)
+        share: Any = self.radius if self.share is None else self.share.reshape(found.shape)
         of_mean = (found * share).sum()
         if self.arguments.mean is None:
             of_norm += of_mean / of_norm.numel()
@@ -329,7 +343,7 @@ class _Call:
             if of_inputs.dtype == self.dtype:
                 targets[part].addcmul_(sources[part], back[part])
             else:
-                targets[part] = (sources[part] * back[part]).add_(targets[part])
+                targets[part] = self._scaled(sources[part], back[part]).add_(targets[part])
 
 
 class _Sums:

@@ -243,8 +243,10 @@ class DecoupledConv2d(DecoupledLayer, nn.Conv2d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        shape: Any = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        nn.Conv2d.__init__(self, *shape, device, dtype)
+        place: Any = (stride, padding, dilation, groups)
+        mode: Any = (bias, padding_mode)
+        base: Any = nn.Conv2d
+        base.__init__(self, in_channels, out_channels, kernel_size, *place, *mode, device=device, dtype=dtype)
         self._add_operator(angle, magnitude, weighting, gain, eps)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -280,8 +282,10 @@ class DecoupledConv1d(DecoupledLayer, nn.Conv1d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        shape: Any = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        nn.Conv1d.__init__(self, *shape, device, dtype)
+        place: Any = (stride, padding, dilation, groups)
+        mode: Any = (bias, padding_mode)
+        base: Any = nn.Conv1d
+        base.__init__(self, in_channels, out_channels, kernel_size, *place, *mode, device=device, dtype=dtype)
         self._add_operator(angle, magnitude, weighting, gain, eps)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -317,8 +321,10 @@ class DecoupledConv3d(DecoupledLayer, nn.Conv3d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        shape: Any = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        nn.Conv3d.__init__(self, *shape, device, dtype)
+        place: Any = (stride, padding, dilation, groups)
+        mode: Any = (bias, padding_mode)
+        base: Any = nn.Conv3d
+        base.__init__(self, in_channels, out_channels, kernel_size, *place, *mode, device=device, dtype=dtype)
         self._add_operator(angle, magnitude, weighting, gain, eps)
 
     def forward(self, input: Tensor) -> Tensor:

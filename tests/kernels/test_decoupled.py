@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The fused form against the plain one: every option, parts of a batch, dtypes, layouts, and what it keeps."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hypersphere.formulas.angles import ANGLES
+from hypersphere.formulas.magnitudes import MAGNITUDES
+from hypersphere.functional import decoupled_conv2d, decoupled_linear
+from hypersphere.kernels.decoupled import reasons_not
+
+WEIGHTINGS = [None, "linear", "joint", "separate"]
+PLACES = [(1, 1, 1, 1), (2, (1, 0), 1, 2), (1, 2, 2, 1)]
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def learned(angle: str, magnitude: str, num: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Everything that a call can be given, drawn at random."""
+    found = {"gain": normal(num, seed=3)}
+    if ANGLES[angle].learnable:
+        found["k"] = normal(num, seed=4).abs() + 0.1
+    if MAGNITUDES[magnitude].parameter == "radius" and MAGNITUDES[magnitude].learnable:
+        found["radius"] = normal(num, seed=5).abs() + 0.3
+    if MAGNITUDES[magnitude].parameter == "exponent":
+        found["exponent"] = torch.tensor(0.3)
+    return {name: values.to(dtype).requires_grad_() for name, values in found.items()}
+
+
+def both(inputs: Tensor, weight: Tensor, bias: Tensor, place: Any, **options: Any) -> list[list[Tensor]]:
+    """Output and all gradients, plain and fused."""
+    tensors = [x.requires_grad_() for x in (inputs, weight, bias)]
+    tensors += [x for x in options.values() if isinstance(x, Tensor)]
+    results = []
+    for impl in ("torch", "fused"):
+        output = decoupled_conv2d(inputs, weight, bias, *place, **options, impl=impl)
+        upstream = normal(*output.shape, seed=9, dtype=output.dtype)
+        results.append([output.detach(), *torch.autograd.grad(output, tensors, upstream)])
+    return results
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("angle", "magnitude"), list(itertools.product(ANGLES, MAGNITUDES)))
+def test_parity_with_the_plain_form(
+    angle: str, magnitude: str, place: Any, weighting: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a part is one image, so that sums over parts are seen
+    monkeypatch.setattr("hypersphere.kernels.decoupled._PART", 100)
+    options: dict[str, Any] = {"angle": angle, "magnitude": magnitude, "weighting": weighting}
+    options |= learned(angle, magnitude, 4, torch.float64)
+    inputs, weight = normal(3, 4, 5, 6), normal(4, 4 // place[3], 3, 2, seed=1)
+    for plain, fused in zip(*both(inputs, weight, normal(4, seed=2), place, **options), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("angle", list(ANGLES))
+def test_parity_in_low_precision_and_channels_last(angle: str, dtype: torch.dtype) -> None:
+    inputs, weight = normal(3, 8, 5, 6, dtype=dtype), normal(4, 8, 3, 3, seed=1, dtype=dtype)
+    inputs, weight = (x.contiguous(memory_format=torch.channels_last) for x in (inputs, weight))
+    options = {"angle": angle, "magnitude": "tanh"} | learned(angle, "tanh", 4, dtype)
+    # both round inner products alike; what lies behind them is float32 in both
+    rtol, atol = (1e-4, 1e-5) if dtype == torch.float32 else (4 * torch.finfo(dtype).eps,) * 2
+    for plain, fused in zip(*both(inputs, weight, normal(4, seed=2, dtype=dtype), PLACES[0], **options), strict=True):
+        assert fused.dtype == plain.dtype
+        torch.testing.assert_close(fused.float(), plain.float(), rtol=rtol, atol=atol * plain.abs().max().item())
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    inputs, weight = normal(3, 4, 5, 6), normal(4, 4, 3, 3, seed=1)
+    whole = torch.autograd.grad(
+        decoupled_conv2d(inputs.requires_grad_(), weight.requires_grad_(), angle="linear").sum(), (inputs, weight)
+    )
+    for place in (0, 1):
+        pair = [inputs.detach(), weight.detach()]
+        pair[place].requires_grad_()
+        output = decoupled_conv2d(*pair, angle="linear", impl="fused")
+        (found,) = torch.autograd.grad(output.sum(), pair[place])
+        torch.testing.assert_close(found, whole[place])
+
+
+@pytest.mark.parametrize("angle", ["cosine", "linear", "learned_sigmoid"])
+def test_kept_are_input_weight_and_one_output(angle: str) -> None:
+    """At most the input, the weight and one output-sized tensor; maps have one channel for each group."""
+    inputs, weight = normal(4, 8, 6, 6, dtype=torch.float32), normal(16, 8, 3, 3, seed=1, dtype=torch.float32)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    inputs.requires_grad_()
+    weight.requires_grad_()
+    k = torch.full((16,), 0.5, requires_grad=True) if angle == "learned_sigmoid" else None
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = decoupled_conv2d(inputs, weight, padding=1, angle=angle, k=k)
+    small = 4 * 36 + 16 * 4
+    # of weight size: the weight, its unit form and its squares' factor are kept by the division before
+    assert sum(kept.values()) <= inputs.numel() + output.numel() + 3 * weight.numel() + 2 * small
+    assert sum(size for size in kept.values() if size >= output.numel()) <= output.numel()
+
+
+def test_an_output_may_be_changed_in_place() -> None:
+    """As after a convolution of torch: ReLU(inplace=True) follows it in many networks."""
+    inputs, weight = normal(2, 4, 5, 5).requires_grad_(), normal(4, 4, 3, 3, seed=1).requires_grad_()
+    for angle in ANGLES:
+        (torch.relu_(decoupled_conv2d(inputs, weight, angle=angle))).sum().backward()
+
+
+def test_backward_twice_through_a_retained_graph() -> None:
+    inputs, weight = normal(2, 4).requires_grad_(), normal(3, 4, seed=1)
+    loss = decoupled_linear(inputs, weight, angle="sigmoid", magnitude="ball").sum()
+    (one,) = torch.autograd.grad(loss, inputs, retain_graph=True)
+    (other,) = torch.autograd.grad(loss, inputs)
+    assert torch.equal(one, other)
+
+
+def test_reasons_are_said() -> None:
+    assert reasons_not(torch.zeros(2)) == []
+
+    class Own(Tensor):
+        pass
+
+    assert reasons_not(torch.zeros(2).as_subclass(Own)) == ["input is a Own (takes plain tensors)"]
