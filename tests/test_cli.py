@@ -190,7 +190,8 @@ def test_a_fault_of_ours_keeps_its_traceback(recorder: Recorder) -> None:
     [
         (
             "trian digits",
-            "unknown command 'trian': choose diagnose, evaluate, list, report, thomson, train (did you mean 'train'?)",
+            "unknown command 'trian': choose diagnose, evaluate, export, list, report, thomson, train (did you mean "
+            "'train'?)",
         ),
         ("train digit", r"unknown recipe 'digit': choose .* \(did you mean 'digits'\?\)"),
         ("train", "train: which recipe? `hypersphere list recipes` shows them; --resume --out DIR needs none."),

@@ -18,6 +18,7 @@ CODE = [path for path in tracked_files() if path.suffix == ".py" and path.stat()
 # modules whose behaviour is pinned by the tests of the module that calls them
 TESTED_WITH: dict[str, str] = {
     "hypersphere.formulas.directions": "functional/test_geometry.py",
+    "hypersphere.models.tracing": "models/test_export.py",
     "hypersphere.regularizers.compiled": "regularizers/test_compressive.py",
 }
 

@@ -68,6 +68,9 @@ FAMILIES: dict[str, Family] = {
         "hypersphere.evaluation.protocol:ATTACKS",
         "hypersphere evaluate RUN --protocol robustness",
     ),
+    "formats": Family(
+        "how a model is exported", "hypersphere.training.export:FORMATS", "hypersphere export RUN --format"
+    ),
     "margins": Family("how a head compares classes", "hypersphere.formulas.margins:MARGINS", "--head.margin"),
 }
 

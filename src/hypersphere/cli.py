@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `hypersphere`: train, evaluate, report, diagnose, thomson, list; one line on stderr after a mistake."""
+"""The command `hypersphere`: train, evaluate, report, diagnose, export...; one line on stderr after a mistake."""
 
 from __future__ import annotations
 
@@ -78,6 +78,14 @@ examples:
 A checkpoint is opened without running what is inside it; one that would need that is refused, with advice. What the
 columns mean is said below the table and in the docs."""
 
+EXPORT_NOTES = """\
+examples:
+  hypersphere export runs/digits                            writes runs/digits/model.onnx
+  hypersphere export runs/digits --format pt2 --out digits.pt2
+  hypersphere export runs/faces --features                  the embedding alone
+
+The model in the file takes pixels 0..255 and normalises them itself. It is run on random images before it is kept."""
+
 LIST_NOTES = """\
 examples:
   hypersphere list             everything
@@ -113,6 +121,10 @@ class Arguments(argparse.Namespace):
     no_minimum: bool = False
     json: Path | None = None
     html: Path | None = None
+    format: str = "onnx"
+    features: bool = False
+    pixels: str = "uint8"
+    force: bool = False
     command: Callable[[Arguments], int] | None = None
     # where a stopped run can be taken up again
     started: Path | None = None
@@ -289,6 +301,14 @@ def _diagnose(arguments: Arguments) -> int:
     return 0
 
 
+def _export(arguments: Arguments) -> int:
+    from hypersphere.training.export import export_run, lines
+
+    how: dict[str, Any] = {name: getattr(arguments, name) for name in ("format", "out", "features", "pixels")}
+    print("\n".join(lines(export_run(arguments.runs[0], **how, replace=arguments.force))))
+    return 0
+
+
 def _list(arguments: Arguments) -> int:
     wanted = [arguments.family] if arguments.family else list(FAMILIES)
     for number, family in enumerate(wanted):
@@ -418,6 +438,14 @@ def _parser() -> Parser:
     look.add_argument("--json", metavar="FILE", type=Path, help="write all numbers and pairs")
     look.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures")
 
+    export = made["export"]
+    export.add_argument("runs", metavar="RUN", nargs=1, type=Path, help="folder of a trained run")
+    export.add_argument("--format", metavar="NAME", default="onnx", help="onnx or pt2; otherwise onnx")
+    export.add_argument("--out", metavar="FILE", type=Path, help="new file; otherwise model.onnx or .pt2 in the run")
+    export.add_argument("--features", action="store_true", help="features alone, without the head")
+    export.add_argument("--pixels", metavar="TYPE", default="uint8", help="uint8 or float32; otherwise uint8")
+    export.add_argument("--force", action="store_true", help="replace a file that is there already")
+
     made["list"].add_argument("family", metavar="FAMILY", nargs="?", help="one of " + ", ".join(FAMILIES))
     return whole
 
@@ -435,6 +463,7 @@ COMMANDS: dict[str, tuple[Callable[[Arguments], int], str, str]] = {
     "report": (_report, "Write the page of a run, or one page that compares several.", REPORT_NOTES),
     "thomson": (_thomson, "Spread points evenly over a sphere and show them.", THOMSON_NOTES),
     "diagnose": (_diagnose, "Look at the layers of any model: how even, how redundant.", DIAGNOSE_NOTES),
+    "export": (_export, "Write the model of a run as ONNX or as a PyTorch program, for use elsewhere.", EXPORT_NOTES),
     "list": (_list, "Show everything that can be chosen by name.", LIST_NOTES),
 }
 # flags that are no settings, of the commands that take settings

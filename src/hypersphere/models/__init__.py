@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Networks that turn images into features, by name, and the classifier they make with a head."""
 
-from hypersphere.models.classifier import Classifier
+from hypersphere.models.classifier import Classifier, PixelClassifier
 from hypersphere.models.cnn import CNN
 from hypersphere.models.digits import DigitsCNN
+from hypersphere.models.export import Exported, export_onnx, export_program
 from hypersphere.models.resnet import ResNet
 from hypersphere.models.store import build_classifier, load_classifier, save_classifier
 from hypersphere.models.table import MODELS, build
@@ -13,9 +14,13 @@ __all__ = [
     "MODELS",
     "Classifier",
     "DigitsCNN",
+    "Exported",
+    "PixelClassifier",
     "ResNet",
     "build",
     "build_classifier",
+    "export_onnx",
+    "export_program",
     "load_classifier",
     "save_classifier",
 ]

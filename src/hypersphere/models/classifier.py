@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""A network and its head in one module, so that wrappers such as DDP see one forward from images to loss."""
+"""A network and its head in one module: from images to loss in training, from pixels to logits where it is deployed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "PixelClassifier"]
 
 
 class Classifier(nn.Module):
@@ -18,7 +22,6 @@ class Classifier(nn.Module):
             head(features) -> logits (N, C).
 
     Example:
-        >>> import torch
         >>> from hypersphere.nn import MarginHead
         >>> classifier = Classifier(nn.Flatten(), MarginHead(16, 3))
         >>> images, labels = torch.randn(5, 1, 4, 4), torch.tensor([0, 1, 2, 0, 1])
@@ -61,3 +64,51 @@ class Classifier(nn.Module):
         weight = self.head.weight
         assert isinstance(weight, Tensor)
         return weight
+
+
+class PixelClassifier(nn.Module):
+    """A classifier as it is deployed: from pixels as they lie in a file to logits and features, normalisation inside.
+
+    Args:
+        classifier: as `load_classifier` returns it.
+        data: section `data` of `model.json`: image_shape, and mean and std in units of pixels 0..255.
+        head: whether there are logits; without, the network alone, which gives features.
+
+    Shape:
+        pixels (N, C, H, W), uint8 or floating point in 0..255 -> {"logits": (N, classes), "features": (N, D)}.
+
+    Raises:
+        ValueError: if the data lack a part, or mean and std do not fit the channels.
+
+    Example:
+        >>> from hypersphere.models import build_classifier
+        >>> data = {"class_names": ["a", "b"], "image_shape": [1, 8, 8], "mean": [8.0], "std": [4.0]}
+        >>> model = PixelClassifier(build_classifier({"model": {"name": "digits-cnn"}, "head": {}, "data": data}), data)
+        >>> {name: tuple(found.shape) for name, found in model(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).items()}
+        {'logits': (5, 2), 'features': (5, 3)}
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, classifier: Classifier, data: Mapping[str, Any], *, head: bool = True) -> None:
+        super().__init__()
+        missing = [key for key in ("image_shape", "mean", "std") if key not in data]
+        if missing:
+            raise ValueError(f"PixelClassifier: the data of the model lack {', '.join(missing)}.")
+        self.image_shape = tuple(data["image_shape"])
+        self.model = classifier.model
+        self.head = classifier.head if head else None
+        for name in ("mean", "std"):
+            numbers = torch.tensor(data[name], dtype=torch.float32)
+            if numbers.numel() not in (1, self.image_shape[0]):
+                raise ValueError(
+                    f"PixelClassifier: expected {name} of one number or {self.image_shape[0]}, got {data[name]}."
+                )
+            self.register_buffer(name, numbers.view(-1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> dict[str, Float[Tensor, "N D"]]:
+        """Logits and features of images (N, C, H, W)."""
+        features = self.model((pixels.float() - self.mean) / self.std)
+        found = {"features": features}
+        return found if self.head is None else {"logits": self.head(features), **found}
