@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import check_range
-from hypersphere.formulas.arccos import arc_sine, at_ends, inverse_sine
+from hypersphere.formulas.arccos import arc_sine, inverse_sine
 from hypersphere.formulas.specs import as_spec
 
 __all__ = ["ANGLES", "SMALLEST_K", "Angle", "Cosine", "Linear", "Sigmoid", "SquareCosine", "as_angle"]
@@ -89,7 +89,7 @@ class Linear(Angle):
 
     def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """(2 / pi) asin(c), 2 / (pi sin(theta)) and nothing."""
-        return at_ends(cosine).asin_().mul_(2 / math.pi), self.slope(cosine), None
+        return cosine.clamp(-1, 1).asin_().mul_(2 / math.pi), self.slope(cosine), None
 
     def slope(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
         """2 / (pi sin(theta))."""
@@ -140,7 +140,7 @@ class Sigmoid(Angle):
 
     def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """g; coth(A) sech²(t) / (2k sin(theta)); (A tanh(t) / sinh²(A) - t coth(A) sech²(t)) / k with A, t as below."""
-        step = at_ends(cosine).asin_()
+        step = cosine.clamp(-1, 1).asin_()
         slope = inverse_sine(cosine)
         if k is None:
             fixed = 1 / math.tanh(math.pi / (4 * self.k))

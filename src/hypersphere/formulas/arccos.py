@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["angle_from_cosine", "angle_slope", "arc_cosine", "arc_sine", "at_ends", "inverse_sine"]
+__all__ = ["angle_from_cosine", "angle_slope", "arc_cosine", "arc_sine", "inverse_sine"]
 
 # sin(theta) is floored here in the derivative: sqrt of the rounding error of a cosine
 _SINE_FLOOR = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
@@ -21,12 +21,7 @@ def arc_cosine(cosine: Tensor) -> Tensor:
     The cosine of equal or opposite rows misses 1 by an ulp or two, which would put their angle off by 3e-4 rad in
     float32 and 2e-8 rad in float64.
     """
-    return at_ends(cosine).acos()
-
-
-def at_ends(cosine: Tensor) -> Tensor:
-    """The cosine itself, or exactly 1 or -1 where it counts as that."""
-    return torch.where(_at_the_end(cosine), cosine.sign(), cosine)
+    return torch.where(_at_the_end(cosine), cosine.sign(), cosine).acos()
 
 
 def _at_the_end(cosine: Tensor) -> Tensor:
@@ -94,7 +89,7 @@ class _ArcSine(torch.autograd.Function):
 
     @staticmethod
     def forward(cosine: Tensor) -> Tensor:
-        return at_ends(cosine).asin()
+        return cosine.clamp(-1, 1).asin_()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -107,6 +102,9 @@ class _ArcSine(torch.autograd.Function):
 
 def arc_sine(cosine: Tensor) -> Tensor:
     """pi/2 - theta in radians, in [-pi/2, pi/2], exact near a right angle; derivative as that of the angle, negated.
+
+    Nothing is rounded to 1 here, as it is in `angle_from_cosine`: that costs more than the arc sine itself. Where the
+    rounding of a cosine decides, within 4 ulps of +-1, the angle is right to 1e-3 rad in float32.
 
     Example:
         >>> arc_sine(torch.tensor([1.0, 0.0, -2.0]))

@@ -220,22 +220,30 @@ class _Call:
         norm = self.norm[part] if self.lengths is None else self.norm[part] * self.lengths
         return self.operator.magnitude.value_and_slopes(norm, self.parameter)
 
-    def _scaled(self, dots: Tensor, factor: Tensor) -> Tensor:
+    def _scaled(self, values: Tensor, factor: Tensor) -> Tensor:
         """A product in the working dtype, in new memory."""
-        return dots * factor if dots.dtype == self.dtype else dots.to(self.dtype).mul_(factor)
+        return values * factor if values.dtype == self.dtype else values.to(self.dtype).mul_(factor)
+
+    def _store(self, target: Tensor, values: Tensor, factor: Tensor) -> None:
+        """A product in the working dtype, in the memory and the dtype of `target`."""
+        if values.dtype == target.dtype == self.dtype:
+            torch.mul(values, factor, out=target)
+        else:
+            target.copy_(self._scaled(values, factor))
 
     def outputs(self) -> tuple[Tensor, Tensor]:
         """f and the mean patch norm."""
         output = torch.empty_like(self.dots)
         angle, bias = self.operator.angle, self._vector(self.arguments.bias)
-        direct = isinstance(angle, Cosine) and self.one_for_all
+        direct = isinstance(angle, Cosine) and self.one_for_all and self.factor is None and bias is None
         targets, dots = self.operator.by_group(output), self.operator.by_group(self.dots)
         for part in self._parts():
             height = self._height(part)[0]
-            value = self._scaled(dots[part], height * self.inverse[part] if direct else self.inverse[part])
-            if not direct:
-                value = angle.value(value, self.k)
-                value = value.mul_(height) if self.one_for_all else value * height
+            if direct:
+                self._store(targets[part], dots[part], height * self.inverse[part])
+                continue
+            value = angle.value(self._scaled(dots[part], self.inverse[part]), self.k)
+            value = value.mul_(height) if self.one_for_all else value * height
             if self.factor is not None:
                 value.mul_(self.factor)
             if bias is not None:
@@ -251,7 +259,7 @@ class _Call:
         sums = _Sums()
         targets, dots, grads = (operator.by_group(x) for x in (of_dots, self.dots, grad))
         for part in self._parts():
-            targets[part] = self._part(part, dots[part], grads[part].to(self.dtype), of_norm[part], sums, needed)
+            self._part(part, dots[part], grads[part], targets[part], of_norm[part], sums, needed)
         of_parameter = self._of_radius(sums, of_norm)
         of_inputs, of_kernels = operator.window.products_backward(
             of_dots, arguments.inputs, arguments.kernels, of_inputs=needed[0], of_kernels=needed[1]
@@ -269,11 +277,19 @@ class _Call:
         return done
 
     def _part(
-        self, part: slice, dots: Tensor, grad: Tensor, of_norm: Tensor, sums: _Sums, needed: tuple[bool, ...]
-    ) -> Tensor:
-        """dL/dy of a part; adds dL/dr, and what other arguments get from these patches."""
+        self,
+        part: slice,
+        dots: Tensor,
+        given: Tensor,
+        target: Tensor,
+        of_norm: Tensor,
+        sums: _Sums,
+        needed: tuple[bool, ...],
+    ) -> None:
+        """dL/dy of a part, into `target`; adds dL/dr, and what other arguments get from these patches."""
         norm, inverse = self.norm[part], self.inverse[part]
         height, of_height, of_parameter = self._height(part)
+        grad = given.to(self.dtype)
         if needed[6]:
             sums.add("bias", grad)
         if isinstance(self.operator.angle, Cosine) and self.one_for_all:
@@ -282,14 +298,16 @@ class _Call:
             if of_parameter is not None:
                 sums.add_all("parameter", pull * of_parameter)
             of_norm += pull * (of_height - height * inverse)
-            return grad * (height * inverse)
+            self._store(target, grad, height * inverse)
+            return
         cosine = self._scaled(dots, inverse)
         if self.only_tangential and not needed[4]:
             angular = self.operator.angle.slope(cosine, self.k).mul_(grad)
             if self.factor is not None:
                 angular.mul_(self.factor)
             of_norm -= cosine.mul_(angular).sum(2, keepdim=True).mul_(height * inverse)
-            return angular.mul_(height * inverse)
+            self._store(target, angular, height * inverse)
+            return
         value, slope, of_k = self.operator.angle.value_and_slopes(cosine, self.k)
         if needed[4]:
             sums.add("factor", grad * value * height)
@@ -304,7 +322,8 @@ class _Call:
             of_norm += radial * of_height - tangential * height * inverse
             if of_parameter is not None:
                 sums.add_all("parameter", radial * of_parameter)
-            return angular.mul_(height * inverse)
+            self._store(target, angular, height * inverse)
+            return
         if of_parameter is not None:
             assert self.parameter is not None
             collect = sums.add if self.parameter.ndim else sums.add_all
@@ -315,7 +334,7 @@ class _Call:
             radial.mul_(self.lengths)
         angular.mul_(height)
         of_norm += radial.sum(2, keepdim=True) - (angular * cosine).sum(2, keepdim=True) * inverse
-        return angular.mul_(inverse)
+        self._store(target, angular, inverse)
 
     def _of_radius(self, sums: _Sums, of_norm: Tensor) -> Tensor | None:
         """dL/d radius or exponent as it was given; where the radius hangs on the mean norm, that gets its share too."""
@@ -343,7 +362,7 @@ class _Call:
             if of_inputs.dtype == self.dtype:
                 targets[part].addcmul_(sources[part], back[part])
             else:
-                targets[part] = self._scaled(sources[part], back[part]).add_(targets[part])
+                targets[part] = self._scaled(sources[part], back[part]).add_(targets[part].to(self.dtype))
 
 
 class _Sums:
