@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""SphereConv and decoupled convolution on CIFAR-10 in a narrow CNN-9: rates tuned alike, then runs, then a table.
+
+    python -m studies.operators tune            three rates for each network, two epochs, a tenth of train held out
+    python -m studies.operators run --seed 0    twelve epochs at the best rate of each
+    python -m studies.operators table           what was measured
+
+A step that is in the results already is left out, so each command goes on where it was stopped. Widths are an eighth of
+SphereNet's (16/24/32), milestones at the published shares of the run, BatchNorm follows with momentum 0.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "operators.jsonl"
+RATES = (5e-4, 1.5e-3, 4.5e-3)
+EPOCHS = {"tune": 2.0, "run": 12.0}
+
+SETTINGS = {
+    "model.arguments.base_width": 16,
+    "model.arguments.norm_momentum": 0.1,
+    "schedule.unit": "run",
+    "schedule.milestones": "[0.53125, 0.84375]",
+    "training.recalibrate": 50,
+    "training.log_every": 50,
+    "training.evaluate_every": 1,
+}
+# what the released DCNets do: right angles among unit kernels, kernels brought back to length 1 every 100 steps
+DECOUPLED = {
+    "model.arguments.norm": "false",
+    "orthogonality.kind": "orthonormal",
+    "orthogonality.normalized": "true",
+    "orthogonality.hidden_weight": 5e-6,
+    "optimizer.project_every": 100,
+}
+# network -> recipe and what differs from it
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "baseline": ("cifar10-spherenet-baseline", {}),
+    "cosine": ("cifar10-spherenet-cosine", {}),
+    "linear": ("cifar10-spherenet-linear", {}),
+    "sigmoid": ("cifar10-spherenet-sigmoid", {}),
+    "learned-sigmoid": ("cifar10-spherenet-learned-sigmoid", {}),
+    "plain-without-norm": ("cifar10-spherenet-baseline", {"model.arguments.norm": "false"}),
+} | {
+    f"{magnitude}-without-norm": (
+        "cifar10-spherenet-cosine",
+        DECOUPLED
+        | {
+            "model.arguments.operator": "decoupled",
+            "model.arguments.operator_arguments": f"{{angle: cosine, magnitude: {magnitude}}}",
+        },
+    )
+    for magnitude in ("sphere", "ball", "tanh", "linear")
+}
+
+
+def command(network: str, stage: str, rate: float, seed: int, folder: Path, threads: int) -> list[str]:
+    """The words of one run, as they are typed."""
+    recipe, own = NETWORKS[network]
+    settings = SETTINGS | own | {"optimizer.rate": rate, "training.seed": seed, "training.threads": threads}
+    settings |= {"training.epochs": EPOCHS[stage], "training.steps": "null"}
+    if stage == "tune":
+        settings["data.validation"] = 0.1
+    flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    resume = ["--resume"] if (folder / "config.yaml").exists() else []
+    return ["hypersphere", "train", recipe, "--out", str(folder), "--quiet", *resume, *flags]
+
+
+def measure(network: str, stage: str, rate: float, seed: int, runs: Path, threads: int) -> None:
+    """Train once and write a line of results."""
+    key = {"network": network, "stage": stage, "rate": rate, "seed": seed}
+    if any(key.items() <= line.items() for line in results()):
+        return
+    folder = runs / stage / f"{network}-{rate:g}-{seed}"
+    words = command(network, stage, rate, seed, folder, threads)
+    found: dict[str, Any] = dict(key) | {"epochs": EPOCHS[stage], "command": " ".join(words).replace(str(runs), "runs")}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from hypersphere.cli import main; sys.exit(main())", *words[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    if done.returncode:
+        found["failed"] = done.stderr.strip().splitlines()[-1].replace(str(runs), "runs")[:300]
+    else:
+        found |= outcome(folder, stage)
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a") as lines:
+        lines.write(json.dumps(found) + "\n")
+    print({name: value for name, value in found.items() if name != "command"}, flush=True)
+
+
+def outcome(folder: Path, stage: str) -> dict[str, Any]:
+    """The last numbers of a run: held-out accuracy in tuning; test accuracy, recalibrated too, in a final run."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    evaluations = [line for line in lines if line["kind"] == "evaluation"]
+    training = [line for line in lines if line["kind"] == "train"]
+    speeds = [line["images_per_second"] for line in training]
+    found = {
+        "accuracy": evaluations[-1]["accuracy"],
+        "by_epoch": [round(line["accuracy"], 4) for line in evaluations],
+        "train_objective": statistics.fmean(line["terms"]["objective"] for line in training[-5:]),
+        "images_per_second": round(statistics.median(speeds)),
+        "steps": lines[-1]["step"],
+    }
+    if stage == "run":
+        for name, stem in (("test", "classification"), ("recalibrated", "classification-recalibrated")):
+            path = folder / "evaluation" / f"{stem}.json"
+            found[name] = json.loads(path.read_text())["accuracy"] if path.is_file() else None
+    return found
+
+
+def results() -> list[dict[str, Any]]:
+    """All lines so far."""
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def best_rate(network: str) -> float:
+    """The rate with the best held-out accuracy in tuning."""
+    tuned = [line for line in results() if line["network"] == network and line["stage"] == "tune"]
+    good = {line["rate"]: line["accuracy"] for line in tuned if "accuracy" in line}
+    if not good:
+        sys.exit(f"studies: there is no tuning result of {network}; run `python -m studies.operators tune` first.")
+    return max(good, key=lambda rate: good[rate])
+
+
+def table() -> None:
+    """Mean and spread over seeds, in percent."""
+    print("| network | rate | seeds | test | recalibrated | training loss |\n| --- | --- | --- | --- | --- | --- |")
+    for network in NETWORKS:
+        lines = [line for line in results() if line["network"] == network and line["stage"] == "run"]
+        good = [line for line in lines if "test" in line]
+        cells = [
+            spread([100 * line[name] for line in good if line[name] is not None]) for name in ("test", "recalibrated")
+        ]
+        cells.append(spread([line["train_objective"] for line in good], digits=3))
+        failed = f" ({len(lines) - len(good)} failed)" if len(lines) > len(good) else ""
+        rates = ", ".join(sorted({f"{line['rate']:g}" for line in lines}))
+        print(f"| {network} | {rates} | {len(good)}{failed} | {' | '.join(cells)} |")
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean ± standard deviation."""
+    if not values:
+        return "-"
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
+
+
+def main() -> None:
+    """Read the command line and go."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("tune", "run", "table"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs/operators"), help="where run folders go")
+    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), metavar="NETWORK")
+    arguments = parser.parse_args()
+    if arguments.stage == "table":
+        table()
+        return
+    for network in arguments.only:
+        for rate in RATES if arguments.stage == "tune" else (best_rate(network),):
+            measure(network, arguments.stage, rate, arguments.seed, arguments.runs, arguments.threads)
+
+
+if __name__ == "__main__":
+    main()
