@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from hypersphere.formulas.angles import ANGLES
 from hypersphere.formulas.magnitudes import MAGNITUDES
 from hypersphere.formulas.margins import MARGINS
+from hypersphere.functional.decoupled import WEIGHTINGS
 from hypersphere.models import MODELS, Exported, PixelClassifier, build, build_classifier, export_onnx, export_program
 from hypersphere.models.export import METADATA_FILE, OPSET, check_target
 from hypersphere.models.table import model_parameters
@@ -176,6 +177,8 @@ def test_an_onnx_file_says_what_it_takes(onnx_file: Exported) -> None:
     model = onnx.load(onnx_file.path)
     onnx.checker.check_model(model, full_check=True)
     assert [(one.domain, one.version) for one in model.opset_import] == [("", OPSET)]
+    # as docs/export.md says
+    assert model.ir_version == 10
     assert {one.key: one.value for one in model.metadata_props} == {"name": "mixed", "classes": '["a", "b"]'}
     session = sessions(onnx_file.path)
     assert [(one.name, one.shape) for one in session.get_inputs()] == [("images", ["N", 4, 9, 9])]
@@ -370,16 +373,17 @@ def test_every_angle_with_every_magnitude(tmp_path: Path, angle: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighting", [None, "linear", "joint", "separate"])
-def test_every_weighting_with_every_magnitude(tmp_path: Path, weighting: str | None) -> None:
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_every_weighting(tmp_path: Path, weighting: str) -> None:
     torch.manual_seed(0)
     options = {"angle": "learned_sigmoid", "weighting": weighting, "gain": True}
-    layers = {name: DecoupledConv2d(4, 6, 2, magnitude=name, **options) for name in MAGNITUDES}
+    kinds = ("sphere", "tanh", "learned_segmented", "log", "power")
+    layers = {name: DecoupledConv2d(4, 6, 2, magnitude=name, **options) for name in kinds}
     check_both(Several(**layers), images(), tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("magnitude", ["sphere", "tanh", "learned_segmented", "log", "power"])
+@pytest.mark.parametrize("magnitude", ["sphere", "learned_segmented"])
 def test_every_dimension(tmp_path: Path, magnitude: str) -> None:
     torch.manual_seed(0)
     options = {"angle": "linear", "magnitude": magnitude}
@@ -415,9 +419,9 @@ def test_every_cell(tmp_path: Path, kind: str, form: str) -> None:
 
 
 def small(name: str, **arguments: Any) -> nn.Module:
-    """A network of the table with every kind of layer it has, few of each and narrow."""
+    """A network of the table with every kind of layer it has, narrow and of few stages."""
     known = model_parameters(name)
-    sizes = {"base_width": 4, "width": 4, "units": (1, 1, 1), "convs_per_block": 2, "image_shape": (3, 16, 16)}
+    sizes = {"base_width": 4, "width": 4, "units": (1, 1, 1), "widths": (4, 6), "image_shape": (3, 16, 16)}
     if name == "digits-cnn":
         sizes["image_shape"] = (1, 8, 8)
     return build(name, **{key: value for key, value in {**sizes, **arguments}.items() if key in known})
@@ -427,8 +431,17 @@ def small(name: str, **arguments: Any) -> nn.Module:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
-    model = small(name, operator="decoupled", operator_arguments={"angle": "linear", "magnitude": "tanh"})
+    model = small(name)
     check_both(model, torch.randn(2, *getattr(model, "image_shape", (1, 8, 8))), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operator", ["conv", "sphere", "decoupled"])
+def test_a_network_of_every_operator(tmp_path: Path, operator: str) -> None:
+    torch.manual_seed(0)
+    own = {"decoupled": {"angle": "linear", "magnitude": "learned_tanh"}, "sphere": {"angle": "learned_sigmoid"}}
+    model = small("cnn6", operator=operator, operator_arguments=own.get(operator), feature_norm=True)
+    check_both(model, torch.randn(2, *model.image_shape), tmp_path)
 
 
 @pytest.mark.slow

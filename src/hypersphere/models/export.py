@@ -26,7 +26,7 @@ __all__ = ["METADATA_FILE", "OPSET", "Exported", "check_target", "export_onnx", 
 OPSET = 18
 """The version of ONNX's operators that files are written in: the oldest that PyTorch's exporter writes directly."""
 
-METADATA_FILE = "hypersphere.json"
+METADATA_FILE = "metadata.json"
 """What metadata is called inside an exported program, as `torch.export.load(..., extra_files=...)` asks for it."""
 
 _LARGEST_ONNX = 2**31 - 2**20  # a protobuf message ends at 2 GiB
