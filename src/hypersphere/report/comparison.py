@@ -16,6 +16,7 @@ from hypersphere.report.facts import OFF, duration, final_numbers, in_force, sho
 from hypersphere.report.gram import gram_figure
 from hypersphere.report.layers import LayerHistory, Total, add_up, energy_name
 from hypersphere.report.neurons import LARGEST, cosines
+from hypersphere.report.operators import operator_sections
 from hypersphere.report.page import Block, Choice, Figure, Grid, Missing, Page, Section, Table
 from hypersphere.report.robustness import attack_sections
 from hypersphere.report.run import series
@@ -72,6 +73,7 @@ def comparison_page(stories: Sequence[Story]) -> Page:
     evenness = f"Each layer's energy is the {energy_name(stories[0].run)}, in the loss or not."
     terms = [story.terms for story in stories]
     minimised = minimised_blocks(list(zip(names, terms, colors, strict=True)))
+    operators = [(name, one.operators, one.run, color) for name, one, color in zip(names, stories, colors, strict=True)]
     attacked = [(name, story.attacked, color) for name, story, color in zip(names, stories, colors, strict=True)]
     return Page(
         title=f"{len(stories)} runs compared",
@@ -84,6 +86,7 @@ def comparison_page(stories: Sequence[Story]) -> Page:
             *attack_sections(attacked),
             Section("evenness", "How evenly neurons are spread", evenness, _evenness_blocks(stories, names, colors)),
             *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
+            *operator_sections(operators),
             Section("neurons", "The neurons", "The same layer of every finished model.", _gram_blocks(stories, names)),
         ],
     )

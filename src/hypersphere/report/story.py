@@ -18,6 +18,8 @@ from hypersphere.report.chapters import (
 from hypersphere.report.facts import headline, identity
 from hypersphere.report.layers import LayerHistory, energy_name, read_histories
 from hypersphere.report.neurons import Pair, Weights, closest_pairs, read_weights
+from hypersphere.report.operator_facts import Operators, read_operators
+from hypersphere.report.operators import operator_sections, read_operator_words
 from hypersphere.report.page import Page, Section
 from hypersphere.report.reading import read_numbers
 from hypersphere.report.robustness import Attacked, attack_sections, read_attacked, read_robustness
@@ -48,6 +50,7 @@ class Story:
         separation: angles of the evaluation's features; None where it kept none.
         terms: what each regulariser measured of each layer while training.
         attacked: accuracy under attack; None where nobody measured it.
+        operators: what the layers met; None where nobody measured it.
     """
 
     run: Run
@@ -58,6 +61,7 @@ class Story:
     separation: Separation | None = None
     terms: list[LayerTerm] = field(default_factory=list)
     attacked: Attacked | None = None
+    operators: Operators | None = None
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -96,8 +100,9 @@ def read_story(folder: Path) -> Story:
     if found is not None and found.has_directions and found.features is not None and found.labels is not None:
         separation = measure_separation(found.features, found.labels, found.class_vectors)
     attacked, notes = read_attacked(folder)
-    run.notes.extend(notes)
-    return Story(run, read_histories(run), weights, why, pairs, separation, layer_terms(run), attacked)
+    operators, more_notes = read_operators(folder)
+    run.notes.extend([*notes, *more_notes])
+    return Story(run, read_histories(run), weights, why, pairs, separation, layer_terms(run), attacked, operators)
 
 
 def report_page(story: Story) -> Page:
@@ -121,6 +126,7 @@ def report_page(story: Story) -> Page:
         headline=headline(run),
         reading=[
             *read_numbers(run, story.layers, story.pairs, story.separation),
+            *read_operator_words(story.operators),
             *read_robustness(story.attacked),
         ],
         notes=run.notes,
@@ -132,6 +138,7 @@ def report_page(story: Story) -> Page:
             *attack_sections([("", story.attacked, EVALUATION)]),
             Section("evenness", "How evenly neurons are spread", evenness, evenness_blocks(story.layers)),
             *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
+            *operator_sections([("", story.operators, run, EVALUATION)]),
             Section("neurons", "The neurons", neurons, neuron_blocks(story.weights, story.why_no_weights, story.pairs)),
             Section("settings", "Settings", "Everything that is needed to repeat the run.", setting_blocks(run)),
         ],

@@ -17,6 +17,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from hypersphere.analysis.layers import measure_layers
+from hypersphere.analysis.operators import learned_values
 from hypersphere.config import Config
 from hypersphere.data import ImageSet, normalize_pixels
 from hypersphere.evaluation import classify
@@ -289,6 +290,7 @@ class Trainer:
         layers = measure_layers(
             self.classifier, power=monitor.power, distance=monitor.distance, half_space=monitor.half_space
         )
+        learned = learned_values(self.classifier)
         self._lap()
         epoch = self.progress.step / self.steps_per_epoch
         self._write(
@@ -301,6 +303,7 @@ class Trainer:
                 "accuracy": result.accuracy,
                 "seconds": self.progress.seconds,
                 "layers": {name: asdict(layer) for name, layer in layers.items()},
+                **({"operators": learned} if learned else {}),
             }
         )
         self.display.say(

@@ -27,6 +27,7 @@ from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.environment import describe_environment
 from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
 from hypersphere.training.loop import Trainer, autocast
+from hypersphere.training.operators import record_operators
 from hypersphere.training.recalibrate import recalibrate
 from hypersphere.training.settings import read_config, save_config
 from hypersphere.training.start import start_from
@@ -216,6 +217,7 @@ def _finish(trainer: Trainer, spec: dict[str, Any], test: ImageSet, resumed: boo
             before = accuracies[0]
             accuracies.append(word(stem=summaries[1], details={"recalibration": _recalibration(batches, before)}))
         save_classifier(out, trainer.classifier, spec)
+        record_operators(out, trainer.classifier, test, trainer.forward, split="test", step=trainer.total_steps)
         written = _write_report(out)
     accelerator.wait_for_everyone()
     return outcome(accuracies, written)
@@ -302,6 +304,8 @@ def evaluate(
         stem=stem,
         details=details,
     )
+    if own and not recalibrate:
+        record_operators(folder, classifier, images, forward, split=split, step=trained_steps(folder))
     return summary, folder / "evaluation" / f"{stem}.json"
 
 
