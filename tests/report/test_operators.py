@@ -52,7 +52,7 @@ def test_learned_k(tmp_path: Path) -> None:
     assert histogram.title == "Learned k of the angle, layer by layer"
     texts = [note["text"] for note in histogram.spec["layout"]["annotations"]]
     assert texts == ["0.81 ± 0.0082 (+0.06)", "0.5 ± 0.2 (−0.25)", "start 0.75"]
-    assert "The mean fell in 1 of 2 layers; kernels went farthest in `1`, from 0.75 to 0.5 on average" in (
+    assert "The mean fell in 1 of 2 layers; kernels went farthest in `1`: from 0.75 to 0.5 on average" in (
         histogram.caption
     )
     assert isinstance(courses, Grid)
@@ -100,6 +100,18 @@ def test_the_reading(tmp_path: Path) -> None:
     plain, _ = read_operators(record(tmp_path, nn.Sequential(nn.Conv2d(1, 2, 3))))
     assert plain is not None
     assert read_operator_words(plain) == read_operator_words(None) == []
+
+
+def test_kernels_that_only_went_apart(tmp_path: Path) -> None:
+    model = sigmoids()
+    assert isinstance(model[1], SphereConv2d)
+    assert model[1].raw_k is not None
+    model[1].raw_k.data = torch.tensor([0.3, 1.1])
+    found, _ = read_operators(record(tmp_path, model))
+    assert read_operator_words(found)[0] == (
+        "Training moved the k of the angle most in `1`: apart, by a spread of 0.4 between kernels, while their mean "
+        "stayed near 0.75."
+    )
 
 
 def test_blank_images_leave_a_page(tmp_path: Path) -> None:

@@ -73,8 +73,11 @@ def _way(one: Layer, what: str) -> float:
 
 def _drift(one: Layer, what: str) -> str:
     values, start = one.learned[what], one.start(what)
-    spread = f" on average, with a spread of {values.std():.2g} between kernels" if len(values) > 1 else ""
-    return f"from {start:.4g} to {values.mean():.4g}{spread}"
+    mean, spread = float(values.mean()), float(values.std())
+    if abs(mean - start) < spread / 4:
+        return f"apart, by a spread of {spread:.2g} between kernels, while their mean stayed near {start:.4g}"
+    text = f" on average, with a spread of {spread:.2g} between kernels" if len(values) > 1 else ""
+    return f"from {start:.4g} to {mean:.4g}{text}"
 
 
 def _moves(layers: Sequence[Layer], what: str) -> str:
@@ -85,7 +88,7 @@ def _moves(layers: Sequence[Layer], what: str) -> str:
     both = f"fell in {down} of {len(layers)} layers" if 0 < down < len(layers) else ""
     told = both or f"{'fell' if down else 'rose'} in all {len(layers)} layers"
     one = max(layers, key=lambda one: _way(one, what))
-    return f"The mean {told}; kernels went farthest in `{one.name}`, {_drift(one, what)}."
+    return f"The mean {told}; kernels went farthest in `{one.name}`: {_drift(one, what)}."
 
 
 def _learned_figure(found: Operators, what: str) -> Figure:
@@ -152,7 +155,7 @@ def _cosine_figure(found: Operators) -> Figure:
     told = [entry for entry in told if math.isfinite(entry[0])]
     parts = [
         "Cosines of all patches with all kernels; each curve is as tall as its row. Where the filled shape is wider "
-        "than the grey outline, kernels lie along directions that patches share, or across them. A layer whose inputs "
+        "than the grey outline, kernels lie along directions that patches share, or against them. A layer whose inputs "
         "are all positive has patches that lie close together, which alone makes its shape wider."
     ]
     if len(told) > 1:
