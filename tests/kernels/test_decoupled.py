@@ -130,4 +130,73 @@ def test_reasons_are_said() -> None:
     class Own(Tensor):
         pass
 
-    assert reasons_not(torch.zeros(2).as_subclass(Own)) == ["input is a Own (takes plain tensors)"]
+    assert reasons_not(torch.zeros(2), None, torch.zeros(2).as_subclass(Own)) == [
+        "it takes plain tensors, and was given a Own"
+    ]
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_one_number_for_all_outputs(weighting: str | None) -> None:
+    for angle, magnitude, name in (("sigmoid", "sphere", "k"), ("sigmoid", "tanh", "k"), ("linear", "ball", "radius")):
+        options = {"angle": angle, "magnitude": magnitude, "weighting": weighting}
+        options[name] = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
+        for plain, fused in zip(
+            *both(normal(3, 4, 5, 6), normal(4, 4, 3, 2, seed=1), normal(4, seed=2), PLACES[0], **options), strict=True
+        ):
+            torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_a_gradient_to_differentiate_again_counts_every_path_once() -> None:
+    """Arguments may be computed from each other: a weight from the input, a mean norm from the input, one twice."""
+    weight = normal(4, 3, seed=1)
+
+    def of_weight(x: Tensor, impl: str) -> Tensor:
+        return decoupled_linear(x, weight * x.sum(0).tanh(), angle="linear", impl=impl)
+
+    def of_mean(x: Tensor, impl: str) -> Tensor:
+        mean = (x.square().sum(1) + 1e-4).sqrt().mean()
+        return decoupled_linear(x, weight, magnitude="tanh", mean_norm=mean, impl=impl)
+
+    def twice(x: Tensor, impl: str) -> Tensor:
+        both = x.flatten()[:4].abs() + 0.3
+        return decoupled_linear(x, weight, angle="linear", magnitude="tanh", gain=both, radius=both, impl=impl)
+
+    for function in (of_weight, of_mean, twice):
+        inputs = normal(2, 3).requires_grad_()
+        found = []
+        for impl in ("torch", "fused"):
+            (first,) = torch.autograd.grad(function(inputs, impl).square().sum(), inputs, create_graph=True)
+            found.append((first, *torch.autograd.grad(first.square().sum(), inputs)))
+        for plain, fused in zip(*found, strict=True):
+            torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_what_is_changed_between_the_passes_is_noticed() -> None:
+    inputs, weight = normal(2, 3).requires_grad_(), normal(4, 3, seed=1).requires_grad_()
+    for changed in (inputs, weight):
+        output = decoupled_linear(inputs, weight, angle="linear", impl="fused")
+        with torch.no_grad():
+            changed.mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            output.sum().backward()
+
+
+def test_the_dtypes_of_the_backward_pass_are_those_of_the_forward_pass() -> None:
+    inputs, weight = normal(8, 5, dtype=torch.float32).requires_grad_(), normal(4, 5, seed=1, dtype=torch.float32)
+    loss = decoupled_linear(inputs, weight, angle="linear", impl="fused").square().sum()
+    (outside,) = torch.autograd.grad(loss, inputs, retain_graph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (inside,) = torch.autograd.grad(loss, inputs)
+    assert torch.equal(inside, outside)
+
+
+@pytest.mark.parametrize("impl", ["torch", "fused"])
+def test_an_empty_batch_has_gradients_of_zero(impl: str) -> None:
+    weight = normal(4, 3)
+    small = [normal(4, seed=seed).abs() + 0.1 for seed in (1, 2, 3, 4)]
+    for tensor in (weight, *small):
+        tensor.requires_grad_()
+    given: dict[str, Any] = dict(zip(("bias", "k", "radius", "gain"), small, strict=True))
+    output = decoupled_linear(torch.zeros(0, 3).double(), weight, angle="sigmoid", magnitude="tanh", **given, impl=impl)
+    for gradient in torch.autograd.grad(output.sum(), (weight, *small)):
+        assert not gradient.any()

@@ -86,7 +86,7 @@ def decoupled_conv2d(
             sees n r. "separate": f is multiplied by h(n) / alpha. With a relative radius, "joint" and "separate" take n
             in units of its mean over the kernels.
         eps: epsilon >= 0, inside both roots; released code 1e-4. It bounds the gradient at a zero patch by
-            1 / sqrt(eps) and shrinks the cosine of patches shorter than about 10 sqrt(eps).
+            1 / sqrt(eps) and shrinks the cosine of patches shorter than about 10 sqrt(eps). Below 1e-30 it counts as 0.
         k: of the angle, radians, (O,) or (), in place of the angle's own number.
         radius: rho > 0 of the magnitude, (O,) or (), in its units.
         exponent: of magnitude "power", ().
@@ -106,8 +106,8 @@ def decoupled_conv2d(
 
     Edge cases:
         A zero patch or kernel has the output b, and finite gradients. With eps = 0 a patch shorter than 1e-15 counts
-        as zero, with gradient zero. Exactly parallel patches: see `formulas.angles`. In float16, inner products beyond
-        its range are taken at its ends. An empty batch gives an empty output.
+        as zero, with gradient zero. Exactly parallel patches: see `formulas.angles`. In float16, inputs (under
+        autocast) and inner products beyond its range are taken at its ends. An empty batch gives an empty output.
 
     Source:
         liu2017spherenet, eq. 1; liu2018decoupled, eq. 2, 15, 16; eps, padding and norms as in their released code.
@@ -234,7 +234,7 @@ def decouple(
     mean_norm: Tensor | None = None,
     impl: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """What all four do, with the mean patch norm of the batch, a constant, beside the output.
+    """What all four do, with the mean patch norm of the batch, or the one given, as a constant beside the output.
 
     Args:
         dims: axes of space, 0 for a dense layer; all others as those of `decoupled_conv2d`.
@@ -246,6 +246,7 @@ def decouple(
         check_choice(who, "weighting", weighting, list(WEIGHTINGS))
     chosen, size = as_angle(angle), as_magnitude(magnitude)
     inputs, leading = _batched(who, input, weight, dims, groups)
+    _check_outputs(who, weight, bias=(bias, False), k=(k, True), radius=(radius, True), gain=(gain, False))
     inputs, window = _window(who, inputs, weight, stride, padding, dilation, groups)
     operator = Operator(chosen, size, window, eps, joint=weighting == "joint")
 
@@ -263,7 +264,7 @@ def decouple(
     if joint is not None and size.relative:
         joint = joint / joint.mean()
     arguments = Arguments(
-        widen(inputs, compute) if compute.itemsize > inputs.dtype.itemsize else inputs.to(compute),
+        _cast(inputs, compute),
         narrow(unit, compute),
         k if chosen.learnable or k is not None else None,
         parameter,
@@ -272,7 +273,8 @@ def decouple(
         bias,
         mean_norm if size.relative else None,
     )
-    reasons = reasons_not(input) if impl != "torch" else []
+    given = (input, weight, bias, k, radius, exponent, gain, mean_norm)
+    reasons = reasons_not(*given) if impl != "torch" else []
     if impl == "fused" and reasons:
         raise ValueError(f"{who}: impl='fused' cannot run here: {'; '.join(reasons)}. Use impl='auto'.")
     output, mean = _plain(arguments, operator) if impl == "torch" or reasons else fused(arguments, operator, _plain)
@@ -285,13 +287,13 @@ def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
     magnitude, groups = operator.magnitude, operator.window.groups
     squares = widen(inputs, dtype).square().unflatten(1, (groups, -1)).sum(dim=2)
     norm, inverse = (x.unsqueeze(2) for x in operator.norms(operator.window.sums(squares)))
-    mean = norm.mean()
+    mean = operator.mean(norm) if arguments.mean is None else arguments.mean
 
     small = (arguments.k, arguments.parameter, arguments.factor, arguments.lengths, arguments.bias)
     k, parameter, factor, lengths, bias = [_vector(operator, values, dtype) for values in small]
     if magnitude.relative:
         share: Any = magnitude.radius if parameter is None else parameter  # type: ignore[attr-defined]
-        parameter = share * (mean if arguments.mean is None else arguments.mean)
+        parameter = share * mean
     height = magnitude.value(norm if lengths is None else norm * lengths, parameter)
     dots = widen(operator.by_group(operator.products(inputs, arguments.kernels)), dtype)
     output = operator.angle.value(dots * inverse, k) * height
@@ -313,13 +315,14 @@ def unit_kernels(weight: Float[Tensor, "O ..."], eps: float = 0.0) -> tuple[Tens
         >>> unit_kernels(torch.tensor([[3.0, 4.0]]))
         (tensor([[0.6000, 0.8000]]), tensor([5.]))
     """
-    if not eps:
+    if eps < 1e-30:
         unit, inverse = unit_rows(weight.flatten(1))
         zero = inverse == 0
         return unit.view(weight.shape), inverse.masked_fill(zero, 1.0).reciprocal().masked_fill(zero, 0.0).flatten()
     axes = list(range(1, weight.ndim))
-    squares = weight.square().sum(dim=axes, keepdim=True) + eps
-    return weight * squares.rsqrt(), squares.sqrt().flatten()
+    # not rsqrt, in whose derivative 1 / n³ leaves the range of float32 before n² does
+    lengths = (weight.square().sum(dim=axes, keepdim=True) + eps).sqrt()
+    return weight / lengths, lengths.flatten()
 
 
 def patch_norms(
@@ -400,6 +403,23 @@ def _factor(magnitude: Magnitude, weighting: str | None, lengths: Tensor, parame
     return magnitude.value(lengths, parameter) / magnitude.alpha
 
 
+def _check_outputs(who: str, weight: Tensor, **given: tuple[Tensor | None, bool]) -> None:
+    """Whether what there is one of for each output has that many, or, where that is allowed, is a single number."""
+    for name, (values, single) in given.items():
+        if values is not None and values.shape != weight.shape[:1] and not (single and values.ndim == 0):
+            shapes = f"({weight.shape[0]},)" + (" or ()" if single else "")
+            raise ValueError(
+                f"{who}: expected {name} {shapes} for weight {tuple(weight.shape)}, got shape {tuple(values.shape)}."
+            )
+
+
+def _cast(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """The input in the dtype of the products; in float16 what is beyond its range is at its ends."""
+    if dtype == torch.float16:
+        return narrow(inputs, dtype)
+    return widen(inputs, dtype) if dtype.itemsize > inputs.dtype.itemsize else inputs.to(dtype)
+
+
 def _product_dtype(who: str, inputs: Tensor, weight: Tensor) -> torch.dtype:
     """The dtype of inner products: that of autocast where it is on, else of the input."""
     device = inputs.device.type
@@ -471,7 +491,7 @@ def _window(
 
 
 def _sizes(who: str, argument: str, value: Size, dims: int, *, low: int) -> tuple[int, ...]:
-    sizes = (value,) * dims if isinstance(value, int) else tuple(value)
+    sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dims
     if len(sizes) == 1:
         sizes *= dims
     if len(sizes) != dims or any(side < low for side in sizes):

@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from hypersphere.formulas.angles import Angle, Cosine
-from hypersphere.formulas.directions import narrow, working_dtype
+from hypersphere.formulas.directions import full_precision, narrow, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, Sphere
 from hypersphere.formulas.patches import Window, channel_squares
 
 __all__ = ["Arguments", "Operator", "fused", "reasons_not"]
 
-# r² of a patch that counts as zero where eps is 0: the square of 1 / r, which the gradient has, must not overflow
+# r² of a patch that counts as zero where eps is 0: the square of 1 / r, which the gradient has, must not overflow.
+# A smaller eps would do nothing for it, and counts as 0
 _ZERO_PATCH = 1e-30
 # numbers of a part of the batch whose intermediate values are kept in a processor's cache
 _PART = 2**17
@@ -44,12 +45,17 @@ class Operator:
 
     def norms(self, squares: Tensor) -> tuple[Tensor, Tensor]:
         """r and 1 / r from sums of squares over patches, differentiable; with eps = 0 both are 0 for a zero patch."""
-        if self.eps:
-            squares = squares + self.eps
-            return squares.sqrt(), squares.rsqrt()
+        if self.eps >= _ZERO_PATCH:
+            # the derivative of rsqrt has 1 / r³, which leaves the range of float32 before r² does
+            norm = (squares + self.eps).sqrt()
+            return norm, norm.reciprocal()
         zero = squares < _ZERO_PATCH
         safe = squares.masked_fill(zero, 1.0)
         return safe.sqrt().masked_fill(zero, 0.0), safe.rsqrt().masked_fill(zero, 0.0)
+
+    def mean(self, norm: Tensor) -> Tensor:
+        """The mean patch norm, (); 0 for an empty batch."""
+        return norm.mean() if norm.numel() else norm.sum()
 
     def products(self, inputs: Tensor, kernels: Tensor) -> Tensor:
         """Inner products in the dtype of the input; in float16 those beyond its range are at its ends."""
@@ -110,15 +116,15 @@ Plain = Callable[[Arguments, Operator], tuple[Tensor, Tensor]]
 """The same in plain differentiable operations: what a second derivative is taken of."""
 
 
-def reasons_not(inputs: Tensor) -> list[str]:
-    """Every reason why the fused implementation cannot run here; empty when it can."""
+def reasons_not(*tensors: Tensor | None) -> list[str]:
+    """Every reason why the fused implementation cannot take these tensors here; empty when it can."""
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return ["a compiler or exporter fuses the plain form itself"]
-    reasons = []
-    if type(inputs) not in (Tensor, torch.nn.Parameter):
-        reasons.append(f"input is a {type(inputs).__name__} (takes plain tensors)")
+    given = [tensor for tensor in tensors if tensor is not None]
+    others = {type(tensor).__name__ for tensor in given if type(tensor) not in (Tensor, torch.nn.Parameter)}
+    reasons = [f"it takes plain tensors, and was given a {name}" for name in sorted(others)]
     transformed = torch._C._functorch.peek_interpreter_stack() is not None
-    if transformed or forward_ad.unpack_dual(inputs).tangent is not None:
+    if transformed or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in given):
         reasons.append("torch.func and forward-mode derivatives are for the plain form")
     return reasons
 
@@ -149,18 +155,22 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, squares, dots = ctx.saved_tensors
         arguments = Arguments(*tensors)
-        if torch.is_grad_enabled():
-            return None, None, *_by_plain(arguments, ctx.operator, ctx.plain, ctx.needs_input_grad[2:], grads[0])
-        call = _Call(ctx.operator, arguments, squares, dots)
-        return None, None, *call.gradients(grads[0], ctx.needs_input_grad[2:])
+        # dtypes are those of the forward pass, whatever autocast says now
+        with full_precision(grads[0].device):
+            if torch.is_grad_enabled():
+                return None, None, *_by_plain(arguments, ctx.operator, ctx.plain, ctx.needs_input_grad[2:], grads[0])
+            call = _Call(ctx.operator, arguments, squares, dots)
+            return None, None, *call.gradients(grads[0], ctx.needs_input_grad[2:])
 
 
 def _by_plain(
     arguments: Arguments, operator: Operator, plain: Plain, needed: tuple[bool, ...], grad: Tensor
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again."""
-    output, _ = plain(arguments, operator)
-    wanted = [tensor for tensor, need in zip(arguments.tensors(), needed, strict=True) if need]
+    # each under a name of its own: one argument may be another, or be computed from it, and must not get its share too
+    own = [None if tensor is None else tensor.view_as(tensor) for tensor in arguments.tensors()]
+    output, _ = plain(Arguments(*own), operator)  # type: ignore[arg-type]
+    wanted = [tensor for tensor, need in zip(own, needed, strict=True) if need]
     found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True, allow_unused=True))  # type: ignore[arg-type]
     return [next(found) if need else None for need in needed]
 
@@ -185,7 +195,7 @@ class _Call:
         self.squares = squares
         self.dots = operator.products(arguments.inputs, arguments.kernels) if dots is None else dots
         norm, inverse = operator.norms(squares)
-        self.mean = norm.mean() if arguments.mean is None else arguments.mean.to(self.dtype)
+        self.mean = operator.mean(norm) if arguments.mean is None else arguments.mean.to(self.dtype)
         self.norm, self.inverse = norm.unsqueeze(2), inverse.unsqueeze(2)
         self.k = self._vector(arguments.k)
         self.factor = self._vector(arguments.factor)
@@ -270,10 +280,13 @@ class _Call:
         found += [sums.take("bias"), sums.take("mean") if arguments.mean is not None else None]
         done: list[Tensor | None] = []
         for gradient, need, tensor in zip(found, needed, arguments.tensors(), strict=True):
-            if gradient is None or tensor is None or not need:
+            if tensor is None or not need:
                 done.append(None)
+            elif gradient is None:
+                done.append(torch.zeros_like(tensor))
             else:
-                done.append(narrow(gradient.reshape(tensor.shape), tensor.dtype))
+                gradient = gradient.reshape(tensor.shape) if tensor.ndim else gradient.sum()
+                done.append(narrow(gradient, tensor.dtype))
         return done
 
     def _part(
