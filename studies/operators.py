@@ -40,6 +40,8 @@ DECOUPLED = {
     "orthogonality.hidden_weight": 5e-6,
     "optimizer.project_every": 100,
 }
+# without BatchNorm and without a relative radius there are no running statistics
+NOTHING_TO_MEASURE_AGAIN = {"training.recalibrate": 0}
 # network -> recipe and what differs from it
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "baseline": ("cifar10-spherenet-baseline", {}),
@@ -47,7 +49,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "linear": ("cifar10-spherenet-linear", {}),
     "sigmoid": ("cifar10-spherenet-sigmoid", {}),
     "learned-sigmoid": ("cifar10-spherenet-learned-sigmoid", {}),
-    "plain-without-norm": ("cifar10-spherenet-baseline", {"model.arguments.norm": "false"}),
+    "plain-without-norm": ("cifar10-spherenet-baseline", {"model.arguments.norm": "false"} | NOTHING_TO_MEASURE_AGAIN),
 } | {
     f"{magnitude}-without-norm": (
         "cifar10-spherenet-cosine",
