@@ -57,7 +57,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         | {
             "model.arguments.operator": "decoupled",
             "model.arguments.operator_arguments": f"{{angle: cosine, magnitude: {magnitude}}}",
-        },
+        }
+        | ({} if magnitude in ("ball", "tanh") else NOTHING_TO_MEASURE_AGAIN),
     )
     for magnitude in ("sphere", "ball", "tanh", "linear")
 }
