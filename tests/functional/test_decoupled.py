@@ -23,7 +23,6 @@ from hypersphere.functional import (
     decoupled_conv2d,
     decoupled_conv3d,
     decoupled_linear,
-    patch_cosines,
     patch_norms,
 )
 from hypersphere.functional.decoupled import WEIGHTINGS, decouple, unit_kernels
@@ -100,17 +99,6 @@ def test_equal_a_loop_over_patches(place: tuple[int, int, int, int], impl: str) 
     ball = Ball(radius=2.0, relative=False)
     found = decoupled_conv2d(inputs, weight, None, *place, angle="linear", magnitude=ball, impl=impl)
     torch.testing.assert_close(found, loop(inputs, weight, *place), rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_patch_norms_equal_unfolding(place: tuple[int, int, int, int]) -> None:
-    stride, padding, dilation, groups = place
-    inputs = normal(2, 4, 6, 5)
-    found = patch_norms(inputs, 3, *place)
-    for group, part in enumerate(inputs.chunk(groups, dim=1)):
-        patches = F.unfold(part, 3, dilation, padding, stride)
-        expected = (patches.square().sum(1) + 1e-4).sqrt()
-        torch.testing.assert_close(found[:, group].flatten(1), expected)
 
 
 # ------------------------------------------------------------------------------------------------ laws
@@ -225,12 +213,6 @@ def test_padding_by_name_is_that_of_torch() -> None:
     for padding in ("same", "valid"):
         found = decoupled_conv2d(inputs, weight, padding=padding, dilation=(1, 2), **how)
         torch.testing.assert_close(found, F.conv2d(inputs, weight, padding=padding, dilation=(1, 2)))
-
-
-def test_cosines_of_patches() -> None:
-    inputs, weight = normal(2, 4, 6, 5), normal(6, 4, 3, 3, seed=1)
-    expected = F.conv2d(inputs, weight) / patch_norms(inputs, 3) / unit_kernels(weight, 1e-4)[1].view(-1, 1, 1)
-    torch.testing.assert_close(patch_cosines(inputs, weight), expected)
 
 
 # ------------------------------------------------------------------------------------------------ derivatives
@@ -460,11 +442,6 @@ IMAGES, KERNELS = torch.zeros(2, 4, 6, 5), torch.zeros(6, 4, 3, 3)
             lambda: decoupled_linear(torch.zeros(2, 3), torch.zeros(5, 4)),
             ValueError,
             r"decoupled_linear: expected input \(N, 4\) for weight \(5, 4\) and groups=1, got shape \(2, 3\)",
-        ),
-        (
-            lambda: patch_norms(torch.zeros(2, 3), 3),
-            ValueError,
-            r"patch_norms: expected input \(N, C, L\), \(N, C, H, W\)",
         ),
     ],
 )

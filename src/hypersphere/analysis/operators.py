@@ -23,7 +23,7 @@ from hypersphere.formulas.angles import ANGLES
 from hypersphere.formulas.directions import full_precision
 from hypersphere.formulas.magnitudes import MAGNITUDES
 from hypersphere.formulas.specs import plain_values
-from hypersphere.functional.decoupled import patch_cosines, patch_norms
+from hypersphere.functional.patches import patch_cosines, patch_norms
 from hypersphere.nn.decoupled import DecoupledLayer
 
 __all__ = [

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Window", "channel_squares"]
+from hypersphere.checks import check_choice, check_floating
+
+__all__ = ["Size", "Window", "batched", "channel_squares", "sizes_of", "window_of"]
+
+Size = int | Sequence[int]
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {0: F.linear, 1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -122,3 +126,72 @@ def channel_squares(inputs: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
         grouped = source.unflatten(1, (groups, -1))
         torch.sum(grouped.square() if source.dtype == dtype else grouped.to(dtype).square_(), dim=2, out=target)
     return out
+
+
+def batched(who: str, input: Tensor, weight: Tensor, dims: int, groups: int) -> tuple[Tensor, tuple[int, ...]]:
+    """The input with exactly one axis before the channels, and the axes that stood there."""
+    check_floating(who, "input", input)
+    check_floating(who, "weight", weight)
+    if weight.ndim != 2 + dims:
+        raise ValueError(
+            f"{who}: expected weight ({', '.join(['O', 'C / groups', 'kT', 'kH', 'kW'][: 2 + dims])}), "
+            f"got shape {tuple(weight.shape)}."
+        )
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or weight.shape[0] % groups:
+        raise ValueError(f"{who}: groups must divide the {weight.shape[0]} kernels, got {groups!r}.")
+    axis = input.ndim - 1 - dims
+    wanted = weight.shape[1] * groups
+    fits = axis in (0, 1) if dims else axis >= 0
+    if not fits or input.shape[axis] != wanted:
+        space = "".join(f", {letter}" for letter in ("T", "H", "W")[3 - dims :]) if dims else ""
+        raise ValueError(
+            f"{who}: expected input (N, {wanted}{space}) for weight {tuple(weight.shape)} and groups={groups}, "
+            f"got shape {tuple(input.shape)}."
+        )
+    leading = tuple(input.shape[:axis])
+    if axis == 1:
+        return input, leading
+    return input.reshape(-1, *input.shape[axis:]), leading
+
+
+def window_of(
+    who: str, inputs: Tensor, weight: Tensor, stride: Size, padding: Size | str, dilation: Size, groups: int
+) -> tuple[Tensor, Window]:
+    """Where the kernels go; an input that needs one more zero on one side than on the other gets it here."""
+    size = tuple(weight.shape[2:])
+    if not size:
+        return inputs, Window()
+    dims = len(size)
+    strides = sizes_of(who, "stride", stride, dims, low=1)
+    dilations = sizes_of(who, "dilation", dilation, dims, low=1)
+    if isinstance(padding, str):
+        check_choice(who, "padding", padding, ["same", "valid"])
+        if padding == "same" and set(strides) != {1}:
+            raise ValueError(f"{who}: padding='same' is for stride 1, got stride {strides}. Give numbers.")
+        totals = [step * (side - 1) if padding == "same" else 0 for step, side in zip(dilations, size, strict=True)]
+        paddings = tuple(total // 2 for total in totals)
+        if any(total % 2 for total in totals):
+            # as torch: the odd one comes last
+            inputs = F.pad(inputs, [amount for total in reversed(totals) for amount in (0, total % 2)])
+    else:
+        paddings = sizes_of(who, "padding", padding, dims, low=0)
+    reach = [step * (side - 1) + 1 for step, side in zip(dilations, size, strict=True)]
+    room = [side + 2 * pad for side, pad in zip(inputs.shape[2:], paddings, strict=True)]
+    if not torch.compiler.is_compiling() and any(have < need for have, need in zip(room, reach, strict=True)):
+        raise ValueError(
+            f"{who}: the kernel covers {tuple(reach)} points, the padded input has only {tuple(room)}. Pad more, or "
+            "give a smaller kernel."
+        )
+    return inputs, Window(size, strides, paddings, dilations, groups)
+
+
+def sizes_of(who: str, argument: str, value: Size, dims: int, *, low: int) -> tuple[int, ...]:
+    """One number for each axis of space, from one for all of them or from as many."""
+    sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dims
+    if len(sizes) == 1:
+        sizes *= dims
+    if len(sizes) != dims or any(side < low for side in sizes):
+        raise ValueError(
+            f"{who}: {argument} must be a whole number of {low} or more, or {dims} of them, got {value!r}."
+        )
+    return sizes

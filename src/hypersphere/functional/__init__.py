@@ -14,13 +14,12 @@ from hypersphere.functional.decoupled import (
     decoupled_conv2d,
     decoupled_conv3d,
     decoupled_linear,
-    patch_cosines,
-    patch_norms,
 )
 from hypersphere.functional.energy import hyperspherical_energy, stacked_energy
 from hypersphere.functional.geometry import normalize, pairwise_angle, pairwise_cosine
 from hypersphere.functional.optima import minimum_energy
 from hypersphere.functional.orthogonality import orthogonality, orthonormality, restricted_isometry
+from hypersphere.functional.patches import patch_cosines, patch_norms
 from hypersphere.functional.rotations import orthogonal_matrix
 from hypersphere.functional.sampling import minibatch_energy, sampled_energy
 from hypersphere.functional.uniform import energy_deviation, expected_energy

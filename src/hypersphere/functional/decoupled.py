@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from hypersphere.checks import check_choice, check_floating, check_range
+from hypersphere.checks import check_choice, check_range
 from hypersphere.formulas.angles import Angle, Cosine, as_angle
 from hypersphere.formulas.directions import narrow, unit_rows, widen, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, as_magnitude
-from hypersphere.formulas.patches import Window
+from hypersphere.formulas.patches import Size, batched, window_of
 from hypersphere.kernels.decoupled import Arguments, Operator, fused, reasons_not
 
 __all__ = [
@@ -25,8 +24,6 @@ __all__ = [
     "decoupled_conv2d",
     "decoupled_conv3d",
     "decoupled_linear",
-    "patch_cosines",
-    "patch_norms",
     "unit_kernels",
 ]
 
@@ -37,7 +34,6 @@ WEIGHTINGS: dict[str, str] = {
 }
 """How the length of a kernel enters; None, the default, leaves it out, so that all kernels count alike."""
 
-Size = int | Sequence[int]
 AngleLike = str | Mapping[str, Any] | Angle
 MagnitudeLike = str | Mapping[str, Any] | Magnitude
 
@@ -245,9 +241,9 @@ def decouple(
     if weighting is not None:
         check_choice(who, "weighting", weighting, list(WEIGHTINGS))
     chosen, size = as_angle(angle), as_magnitude(magnitude)
-    inputs, leading = _batched(who, input, weight, dims, groups)
+    inputs, leading = batched(who, input, weight, dims, groups)
     _check_outputs(who, weight, bias=(bias, False), k=(k, True), radius=(radius, True), gain=(gain, False))
-    inputs, window = _window(who, inputs, weight, stride, padding, dilation, groups)
+    inputs, window = window_of(who, inputs, weight, stride, padding, dilation, groups)
     operator = Operator(chosen, size, window, eps, joint=weighting == "joint")
 
     dtype = working_dtype(weight.dtype)
@@ -325,72 +321,6 @@ def unit_kernels(weight: Float[Tensor, "O ..."], eps: float = 0.0) -> tuple[Tens
     return weight / lengths, lengths.flatten()
 
 
-def patch_norms(
-    input: Float[Tensor, "*N C ..."],
-    kernel_size: Size,
-    stride: Size = 1,
-    padding: Size | str = 0,
-    dilation: Size = 1,
-    groups: int = 1,
-    *,
-    eps: float = 1e-4,
-) -> Float[Tensor, "*N G ..."]:
-    """Norms of all patches, sqrt(|x|² + eps), one channel for each group; float32 or float64.
-
-    Args:
-        input: (N, C, L), (N, C, H, W) or (N, C, T, H, W).
-        kernel_size: of the kernel that the patches are for, one number or one for each axis of space.
-        stride: as in torch; so are padding, dilation and groups.
-        padding: points outside are zeros.
-        dilation: between the points of a kernel.
-        groups: parts of the channels.
-        eps: inside the root, >= 0.
-
-    Raises:
-        ValueError: for a shape or number that does not fit.
-
-    Example:
-        >>> patch_norms(torch.ones(1, 4, 3, 3), 1, eps=0.0).unique()
-        tensor([2.])
-    """
-    who = "patch_norms"
-    check_floating(who, "input", input)
-    dims = input.ndim - 2
-    if not 1 <= dims <= 3 or groups < 1 or input.shape[1] % groups:
-        raise ValueError(
-            f"{who}: expected input (N, C, L), (N, C, H, W) or (N, C, T, H, W) with C divisible by groups={groups}, "
-            f"got shape {tuple(input.shape)}."
-        )
-    size = _sizes(who, "kernel_size", kernel_size, dims, low=1)
-    inputs, window = _window(who, input, input.new_empty((1, 1, *size)), stride, padding, dilation, groups)
-    wide = widen(inputs, working_dtype(input.dtype))
-    squares = wide.square().unflatten(1, (groups, -1)).sum(dim=2)
-    return Operator(Cosine(), as_magnitude("sphere"), window, eps).norms(window.sums(squares))[0]
-
-
-def patch_cosines(
-    input: Tensor,
-    weight: Tensor,
-    stride: Size = 1,
-    padding: Size | str = 0,
-    dilation: Size = 1,
-    groups: int = 1,
-    *,
-    eps: float = 1e-4,
-) -> Tensor:
-    """Cosines of all patches (N, C, *S) with all kernels (O, C / groups, *size); a weight (O, D) takes (N, D).
-
-    In [-1, 1] up to rounding, dtype of the input; arguments as those of `decoupled_conv2d`.
-
-    Example:
-        >>> patch_cosines(torch.tensor([[3.0, 4.0]]), torch.eye(2), eps=0.0)
-        tensor([[0.6000, 0.8000]])
-    """
-    dims = weight.ndim - 2
-    operator = (stride, padding, dilation, groups, "cosine", "sphere", None, eps)
-    return decouple(dims, input, weight, None, *operator)[0]
-
-
 def _factor(magnitude: Magnitude, weighting: str | None, lengths: Tensor, parameter: Tensor | None) -> Tensor | None:
     """What the length of its kernel multiplies an output by, (O,), or None."""
     if weighting == "linear":
@@ -431,71 +361,3 @@ def _product_dtype(who: str, inputs: Tensor, weight: Tensor) -> torch.dtype:
             "run under torch.autocast."
         )
     return inputs.dtype
-
-
-def _batched(who: str, input: Tensor, weight: Tensor, dims: int, groups: int) -> tuple[Tensor, tuple[int, ...]]:
-    """The input with exactly one axis before the channels, and the axes that stood there."""
-    check_floating(who, "input", input)
-    check_floating(who, "weight", weight)
-    if weight.ndim != 2 + dims:
-        raise ValueError(
-            f"{who}: expected weight ({', '.join(['O', 'C / groups', 'kT', 'kH', 'kW'][: 2 + dims])}), "
-            f"got shape {tuple(weight.shape)}."
-        )
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or weight.shape[0] % groups:
-        raise ValueError(f"{who}: groups must divide the {weight.shape[0]} kernels, got {groups!r}.")
-    axis = input.ndim - 1 - dims
-    wanted = weight.shape[1] * groups
-    fits = axis in (0, 1) if dims else axis >= 0
-    if not fits or input.shape[axis] != wanted:
-        space = "".join(f", {letter}" for letter in ("T", "H", "W")[3 - dims :]) if dims else ""
-        raise ValueError(
-            f"{who}: expected input (N, {wanted}{space}) for weight {tuple(weight.shape)} and groups={groups}, "
-            f"got shape {tuple(input.shape)}."
-        )
-    leading = tuple(input.shape[:axis])
-    if axis == 1:
-        return input, leading
-    return input.reshape(-1, *input.shape[axis:]), leading
-
-
-def _window(
-    who: str, inputs: Tensor, weight: Tensor, stride: Size, padding: Size | str, dilation: Size, groups: int
-) -> tuple[Tensor, Window]:
-    """Where the kernels go; an input that needs one more zero on one side than on the other gets it here."""
-    size = tuple(weight.shape[2:])
-    if not size:
-        return inputs, Window()
-    dims = len(size)
-    strides = _sizes(who, "stride", stride, dims, low=1)
-    dilations = _sizes(who, "dilation", dilation, dims, low=1)
-    if isinstance(padding, str):
-        check_choice(who, "padding", padding, ["same", "valid"])
-        if padding == "same" and set(strides) != {1}:
-            raise ValueError(f"{who}: padding='same' is for stride 1, got stride {strides}. Give numbers.")
-        totals = [step * (side - 1) if padding == "same" else 0 for step, side in zip(dilations, size, strict=True)]
-        paddings = tuple(total // 2 for total in totals)
-        if any(total % 2 for total in totals):
-            # as torch: the odd one comes last
-            inputs = F.pad(inputs, [amount for total in reversed(totals) for amount in (0, total % 2)])
-    else:
-        paddings = _sizes(who, "padding", padding, dims, low=0)
-    reach = [step * (side - 1) + 1 for step, side in zip(dilations, size, strict=True)]
-    room = [side + 2 * pad for side, pad in zip(inputs.shape[2:], paddings, strict=True)]
-    if not torch.compiler.is_compiling() and any(have < need for have, need in zip(room, reach, strict=True)):
-        raise ValueError(
-            f"{who}: the kernel covers {tuple(reach)} points, the padded input has only {tuple(room)}. Pad more, or "
-            "give a smaller kernel."
-        )
-    return inputs, Window(size, strides, paddings, dilations, groups)
-
-
-def _sizes(who: str, argument: str, value: Size, dims: int, *, low: int) -> tuple[int, ...]:
-    sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dims
-    if len(sizes) == 1:
-        sizes *= dims
-    if len(sizes) != dims or any(side < low for side in sizes):
-        raise ValueError(
-            f"{who}: {argument} must be a whole number of {low} or more, or {dims} of them, got {value!r}."
-        )
-    return sizes
