@@ -4,7 +4,6 @@
 import os
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -36,15 +35,15 @@ def train(images: object, prepare: Callable[[Tensor], Tensor], epochs: int) -> C
         layers += [nn.Conv2d(fan_in, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * (images.image_shape[1] // 8) ** 2, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    batches = (batch for epoch in range(epochs) for batch in images.batches(128, shuffle=True, epoch=epoch))
-    for pixels, labels in batches:
-        loss = nn.functional.cross_entropy(model(prepare(pixels).float() / 128 - 1), labels)
-        optimizer.zero_grad(), loss.backward(), optimizer.step()
+    for epoch in range(epochs):
+        for pixels, labels in images.batches(128, shuffle=True, epoch=epoch):
+            loss = nn.functional.cross_entropy(model(prepare(pixels).float() / 128 - 1), labels)
+            optimizer.zero_grad(), loss.backward(), optimizer.step()
     return lambda pixels: model.eval()(prepare(pixels).float() / 128 - 1).argmax(dim=1)
 
 
 if __name__ == "__main__":
-    name = "cifar10" if (Path(os.environ.get("HYPERSPHERE_DATA", "nowhere")) / "cifar10").is_dir() else "digits"
+    name = "cifar10" if os.path.isdir(os.environ.get("HYPERSPHERE_DATA", "nowhere") + "/cifar10") else "digits"
     test, draw = load_images(name, split="test"), torch.Generator().manual_seed(0)
     first = torch.randint(len(test), (2000,), generator=draw)
     second = (first + torch.randint(1, len(test), (2000,), generator=draw)) % len(test)
@@ -52,9 +51,8 @@ if __name__ == "__main__":
     print(f"correlation in 2000 pairs of {name}: with phase donor, with magnitude donor; the first is larger in")
     for what, of in (("pixels", lambda x: x), ("edges", edges)):
         phase, size = (correlation(of(swap(one, other)), of(x)) for x in (other, one))
-        print(
-            f"{what:8}{phase.mean():.3f} ± {phase.std():.3f}   {size.mean():.3f}   {(phase > size).double().mean():.2%}"
-        )
+        ahead = (phase > size).double().mean()
+        print(f"{what:8}{phase.mean():.3f} ± {phase.std():.3f}   {size.mean():.3f}   {ahead:.2%}")
     classes = train(load_images(name, split="train"), lambda x: x.double().mean(dim=1, keepdim=True), 6)
     seen, differ = classes(swap(one, other).clamp(0, 255)), test.labels[first] != test.labels[second]
     shares = [float((seen == test.labels[index])[differ].double().mean()) for index in (second, first)]
