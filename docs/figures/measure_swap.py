@@ -51,5 +51,6 @@ for name, prepare in (("grey", lambda x: x.double().mean(dim=1, keepdim=True)), 
         "magnitude": float((seen == test.labels[first])[differ].double().mean()),
         "pairs": int(differ.sum()),
     }
-(HERE / "swap.json").write_text(json.dumps(found, indent=1) + "\n")
+lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in found.items()]
+(HERE / "swap.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 print(json.dumps({name: found[name] for name in ("grey", "colours")}, indent=1))
