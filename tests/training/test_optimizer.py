@@ -73,6 +73,12 @@ def test_angular_kernels_decay_only_if_asked_and_what_shapes_an_operator_never(a
     assert not gains & set(without)
 
 
+def test_slopes_of_prelu_never_decay() -> None:
+    model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.PReLU(3), nn.PReLU())
+    decaying, still = param_groups(model, weight_decay=0.1)
+    assert (decaying["names"], still["names"]) == (["0.weight"], ["1.weight", "2.weight"])
+
+
 def test_groups_hold_every_trained_parameter_once() -> None:
     model = Everything()
     model.again = model.conv

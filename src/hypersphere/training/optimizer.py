@@ -37,8 +37,8 @@ def param_groups(
     """Parameters in two groups for an optimiser: those that decay, and those that do not.
 
     Each kind of parameter has a rule: weights decay; scales, shifts, biases and the kernels of angular layers as the
-    arguments say; single numbers, such as a learned scale, and the learned k, radius and exponent of a decoupled layer
-    never.
+    arguments say; single numbers, such as a learned scale, slopes of PReLU, and the learned k, radius and exponent of a
+    decoupled layer never.
 
     Args:
         model: any module; shared parameters are counted once, frozen ones left out.
@@ -81,6 +81,8 @@ def _decays(module: nn.Module, name: str, parameter: nn.Parameter, *, norms: boo
     """Whether a parameter of its own of `module` decays."""
     if isinstance(module, _NORMS):
         return norms
+    if isinstance(module, nn.PReLU):
+        return False
     if isinstance(module, (DecoupledLayer, *_CELLS)):
         if name in _SHAPES:
             return False
