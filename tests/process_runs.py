@@ -80,9 +80,9 @@ def train_on_noise(folder: Path, *, batch_size: int, accumulate: int) -> Result:
     return {"gradients": gradients, "parameters": parameters, "lines": lines(folder, "train")}
 
 
-def train_on_digits(folder: Path, rank: int, *, interrupt: bool = False) -> Result:
+def train_on_digits(folder: Path, rank: int, *, interrupt: bool = False, **settings: Any) -> Result:
     """A whole run on digits, or one that its second process is asked to stop and that then goes on."""
-    config = digits_config()
+    config = digits_config(**settings)
     if interrupt:
         advance = run_room.Trainer._advance
 
@@ -135,6 +135,11 @@ def main(folder: Path) -> Result:
     found["recalibrated"] = together(2, lambda rank: recalibrate_on_digits(folder / "recalibrated"))
     found["folder"] = str(folder)
     found["interrupted"] = together(2, lambda rank: train_on_digits(folder / "interrupted", rank, interrupt=True))
+    attacked = {"adversary.attack": "fgsm", "adversary.epsilon": 0.2, "adversary.random_start": True}
+    for name, interrupt in (("attacked whole", False), ("attacked interrupted", True)):
+        found[name] = together(
+            2, lambda rank, n=name, i=interrupt: train_on_digits(folder / n, rank, interrupt=i, **attacked)
+        )
     return found
 
 

@@ -169,8 +169,11 @@ def test_processes_write_down_the_loss_of_the_joined_batch(processes: dict[str, 
             assert line["accuracy"] == expected["accuracy"]
 
 
-def test_processes_agree_on_where_to_stop_and_go_on_bit_for_bit(processes: dict[str, list[dict[str, Any]]]) -> None:
-    whole, interrupted = processes["whole"][0], processes["interrupted"][0]
+@pytest.mark.parametrize("kind", ["", "attacked "])
+def test_processes_agree_on_where_to_stop_and_go_on_bit_for_bit(
+    processes: dict[str, list[dict[str, Any]]], kind: str
+) -> None:
+    whole, interrupted = processes[f"{kind}whole"][0], processes[f"{kind}interrupted"][0]
     # the second process is asked after step 3; both stop at the next line of metrics
     assert interrupted["stopped_at"] == 4
     assert interrupted["weights"] == whole["weights"]

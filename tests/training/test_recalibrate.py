@@ -13,11 +13,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from hypersphere.cli import main
+from hypersphere.data import load_images, normalize_pixels
 from hypersphere.formulas import magnitudes
-from hypersphere.models import Classifier
+from hypersphere.models import Classifier, load_classifier
 from hypersphere.nn import MarginHead
 from hypersphere.nn.decoupled import DecoupledConv2d
 from hypersphere.training import run as run_room
+from hypersphere.training.adversary import Adversary
+from hypersphere.training.batches import training_batches
 from hypersphere.training.recalibrate import recalibrate, running_statistics
 from hypersphere.training.run import evaluate, train
 from tiny_runs import digits_config, make_trainer, noise_config
@@ -201,6 +204,37 @@ def test_parts_of_a_batch_count_as_training_has_them(tmp_path: Path, monkeypatch
     trainer = make_trainer(tmp_path, config, classifier=Classifier(Net(), MarginHead(4, 3)))
     trainer.recalibrate()
     assert sizes == [4] * 6
+
+
+@pytest.mark.parametrize("afterwards", [False, True])
+def test_batches_are_attacked_where_those_of_training_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, afterwards: bool
+) -> None:
+    settings = {"adversary__attack": "fgsm", "adversary__epsilon": 0.2, "training__accumulate": 2}
+    config = digits_config(**settings, training__steps=2, training__recalibrate=0 if afterwards else 2)
+    seen: list[torch.Tensor] = []
+
+    def watched(model: nn.Module, parts: Iterator[torch.Tensor]) -> None:
+        seen.extend(parts)
+        recalibrate(model, seen)
+
+    monkeypatch.setattr("hypersphere.training.loop.recalibrate", watched)
+    monkeypatch.setattr(run_room, "recalibrate", watched)
+    train(config, tmp_path, quiet=True)
+    if afterwards:
+        evaluate(tmp_path, recalibrate=2)
+    trained = train(digits_config(**settings, training__steps=2), tmp_path / "plain", quiet=True).folder
+    attack = Adversary(config, load_classifier(trained)[0])
+    images = load_images(config.data, split="train")
+    clean = [
+        (normalize_pixels(pixels, config.data.mean, config.data.std), labels, step, number)
+        for step, batch in enumerate(training_batches(images, config, 2, 4), start=2)
+        for number, (pixels, labels) in enumerate(zip(*(half.chunk(2) for half in batch), strict=True), start=1)
+    ]
+    assert len(seen) == len(clean) == 4
+    for found, (pixels, labels, step, number) in zip(seen, clean, strict=True):
+        assert torch.allclose(found, attack(pixels, labels, step, 0, number), atol=1e-5)
+        assert (found - pixels).abs().max() == pytest.approx(0.2 * 255 / config.data.std[0], rel=1e-4)
 
 
 def test_evaluate_takes_whole_numbers_of_batches(tmp_path: Path) -> None:

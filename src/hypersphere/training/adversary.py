@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,6 +32,7 @@ class Adversary:
     """
 
     def __init__(self, config: Config, classifier: Classifier) -> None:
+        self.config = config
         self.settings = config.adversary
         self.seed = config.training.seed
         self.classifier = classifier
@@ -68,6 +70,10 @@ class Adversary:
                 generator=generator,
             )
         return (255 * attacked - mean) / std
+
+    def as_of_now(self) -> Adversary:
+        """One that attacks a copy of the network, whatever becomes of the network afterwards."""
+        return Adversary(self.config, copy.deepcopy(self.classifier)) if self.settings.active else self
 
     def _logits(self, pixels: Tensor) -> Tensor:
         logits = self.classifier(pixels)

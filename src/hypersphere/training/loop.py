@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
 from hypersphere.analysis.layers import measure_layers
@@ -203,6 +203,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.wrapped.train()
+        self._share_statistics()
         # each process averages over its own images and DDP over processes: shares of unequal size are weighed here
         share = self.accelerator.num_processes / settings.batch_size
         parts = list(zip(images.chunk(settings.accumulate), labels.chunk(settings.accumulate), strict=True))
@@ -235,6 +236,15 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.window.add(steps=1.0, images=float(len(images)), right=right, **terms)
         self._rate = rate
+
+    def _share_statistics(self) -> None:
+        """Every process attacks the network of the first one, as it does after a resume.
+
+        The wrapper shares running statistics in the same way, but at its forward, which comes after the attack.
+        """
+        if self.config.adversary.active and self.accelerator.num_processes > 1:
+            for buffer in self.classifier.buffers():
+                buffer.copy_(broadcast(buffer))
 
     def _stop_because_broken(self, terms: dict[str, float], pixels: Tensor, rate: float) -> NoReturn:
         """Raise before the optimiser spoils weights that are still good."""
@@ -329,14 +339,16 @@ class Trainer:
     def recalibrate(self) -> None:
         """Measure running statistics again, on the training batches that would have come next; alike everywhere.
 
-        Each process measures its own shares, in the parts that training has, and all take the mean.
+        Each process measures its own shares, in the parts that training has, attacked where training attacks them, and
+        all take the mean.
         """
-        settings = self.config.training
-        batches = self._batches_of(self.total_steps, self.total_steps + settings.recalibrate)
+        settings, first = self.config.training, self.total_steps
+        # the network that is measured has no statistics to be attacked by meanwhile
+        adversary = self.adversary.as_of_now()
         parts = (
-            self._to_device(*part)[0]
-            for images, labels in batches
-            for part in zip(images.chunk(settings.accumulate), labels.chunk(settings.accumulate), strict=True)
+            adversary(*self._to_device(*part), step, self.accelerator.process_index, number)
+            for step, batch in enumerate(self._batches_of(first, first + settings.recalibrate), start=first)
+            for number, part in enumerate(zip(*(half.chunk(settings.accumulate) for half in batch), strict=True), 1)
         )
         with autocast(self.config, self.accelerator.device):
             recalibrate(self.classifier, parts)

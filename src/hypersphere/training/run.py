@@ -22,6 +22,7 @@ from hypersphere.data import ImageSet, load_images, normalize_pixels
 from hypersphere.evaluation import classify, write_classification
 from hypersphere.files import write_atomically
 from hypersphere.models import Classifier, build_classifier, load_classifier, save_classifier
+from hypersphere.training.adversary import Adversary
 from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.environment import describe_environment
@@ -312,10 +313,14 @@ def evaluate(
 def _recalibrate(classifier: Classifier, config: Config, batches: int, *, first: int, device: torch.device) -> None:
     """What `Trainer.recalibrate` does, in one process."""
     images = load_images(config.data, split="train", whole=True)
+    adversary = Adversary(config, classifier).as_of_now()
+    mean, std = config.data.mean, config.data.std
     parts = (
-        normalize_pixels(part.to(device), config.data.mean, config.data.std)
-        for pixels, _ in training_batches(images, config, first, first + batches)
-        for part in pixels.chunk(config.training.accumulate)
+        adversary(normalize_pixels(pixels.to(device), mean, std), labels.to(device), step, 0, number)
+        for step, batch in enumerate(training_batches(images, config, first, first + batches), start=first)
+        for number, (pixels, labels) in enumerate(
+            zip(*(half.chunk(config.training.accumulate) for half in batch), strict=True), start=1
+        )
     )
     with autocast(config, device):
         recalibrate(classifier, parts)
