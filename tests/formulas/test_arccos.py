@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
-from hypersphere.formulas.arccos import angle_from_cosine
+from hypersphere.formulas.arccos import angle_from_cosine, arc_sine
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -37,3 +39,13 @@ def test_differentiable_twice() -> None:
     cosine = torch.linspace(-0.95, 0.95, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(angle_from_cosine, cosine)
     assert torch.autograd.gradgradcheck(angle_from_cosine, cosine)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # used by torch's own forward-mode formulas
+@pytest.mark.parametrize("function", [angle_from_cosine, arc_sine])
+def test_differentiable_forwards_and_in_batches(function: Callable[[Tensor], Tensor]) -> None:
+    cosine = torch.linspace(-0.95, 0.95, 9, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(function, cosine, check_forward_ad=True, check_batched_grad=True)
+    ends = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+    tangent = torch.func.jvp(function, (ends,), (torch.ones_like(ends),))[1]
+    assert tangent.abs().tolist() == [0.0, 0.0, 1.0]

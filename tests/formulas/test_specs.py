@@ -48,6 +48,9 @@ def test_an_object_is_returned_as_it_is() -> None:
         ({"k": 0.5}, r"angle: a mapping needs the key 'name' \(one of cosine, linear"),
         ({"name": "sigmoid", "kk": 0.5}, r"angle 'sigmoid': unknown argument 'kk': choose k, learnable"),
         ({"name": "sigmoid", "k": -1.0}, r"Sigmoid: k must lie in \[0.001, 1000\] radians, got -1\."),
+        ({"name": "sigmoid", "k": "0.5"}, r"angle 'sigmoid': k must be a number, got '0\.5'"),
+        ({"name": "sigmoid", "k": True}, r"angle 'sigmoid': k must be a number, got True"),
+        ({"name": "sigmoid", "learnable": "no"}, r"angle 'sigmoid': learnable must be true or false, got 'no'"),
         (
             {"name": "learned_sigmoid", "k": 0.01},
             r"Sigmoid: k must lie in \[0.05, 1000\] radians, got 0.01\. A learned k",
@@ -62,5 +65,7 @@ def test_what_is_wrong_is_said(value: object, message: str) -> None:
 def test_other_types_and_nameless_objects_are_refused() -> None:
     with pytest.raises(TypeError, match="angle: expected a name, a mapping with a name, or an object, got int"):
         as_angle(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="angle: the name in a mapping must be a string, got 3"):
+        as_angle({"name": 3})
     with pytest.raises(ValueError, match=r"Cosine\(\) has no name, so it cannot be written down"):
         plain_values(Cosine(), MAGNITUDES)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from hypersphere.formulas.angles import ANGLES, Angle, Cosine, Linear, Sigmoid, SquareCosine
@@ -283,77 +284,22 @@ def test_batches_of_weights_by_vmap_take_the_plain_form() -> None:
         torch.func.vmap(lambda weight: decoupled_linear(inputs, weight, impl="fused"))(weights)
 
 
-# ------------------------------------------------------------------------------------------------ hard inputs
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch itself
+def test_forward_mode_derivatives_and_hessians() -> None:
+    inputs, weight = normal(2, 3), normal(4, 3, seed=1)
 
+    def function(weight: Tensor) -> Tensor:
+        return decoupled_linear(inputs, weight, angle="sigmoid", magnitude="tanh")
 
-def hard_input(kind: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    inputs, weight = normal(2, 4, 6, 5, dtype=torch.float32), normal(6, 4, 3, 3, seed=1, dtype=torch.float32)
-    if kind == "zero image":
-        inputs.zero_()
-    elif kind == "zero kernels":
-        weight.zero_()
-    elif kind == "parallel":
-        inputs = weight[:2, :, :, :].repeat(1, 1, 2, 2)
-    elif kind == "tiny":
-        inputs, weight = 1e-20 * inputs / inputs.norm(), 1e-20 * weight
-    elif kind == "huge":
-        inputs, weight = 1e18 * inputs / inputs.norm(), 1e18 * weight / weight.norm()
-    return inputs.to(dtype).requires_grad_(), weight.to(dtype).requires_grad_()
-
-
-@pytest.mark.parametrize("eps", [1e-4, 0.0])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("kind", ["zero image", "zero kernels", "parallel", "tiny", "huge"])
-@pytest.mark.parametrize("impl", IMPLS)
-def test_finite_value_and_gradient(kind: str, dtype: torch.dtype, eps: float, impl: str) -> None:
-    if dtype == torch.float16 and kind == "huge":
-        pytest.skip("float16 ends at 65504")
-    for angle, magnitude in itertools.product(ANGLES, ("sphere", "ball", "linear", "log", "power")):
-        inputs, weight = hard_input(kind, dtype)
-        output = decoupled_conv2d(inputs, weight, padding=1, angle=angle, magnitude=magnitude, eps=eps, impl=impl)
-        assert output.dtype == dtype
-        assert bool(output.isfinite().all())
-        if kind.startswith("zero"):
-            assert not output.any()
-        gradients = torch.autograd.grad(output.float().sum(), (inputs, weight))
-        assert all(bool(gradient.isfinite().all()) for gradient in gradients), (angle, magnitude)
-
-
-def test_a_zero_patch_has_the_gradient_of_a_hundred_unit_kernels() -> None:
-    """d c / d x = w / (|w| sqrt(eps)) at x = 0."""
-    inputs, weight = torch.zeros(1, 5, dtype=torch.float64, requires_grad=True), normal(1, 5)
-    (gradient,) = torch.autograd.grad(decoupled_linear(inputs, weight).sum(), inputs)
-    torch.testing.assert_close(gradient, 100 * unit_kernels(weight, 1e-4)[0])
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_low_precision_stays_near_float32(dtype: torch.dtype) -> None:
-    inputs, weight = normal(2, 16, 6, 5, dtype=dtype), normal(6, 16, 3, 3, seed=1, dtype=dtype)
-    for angle in ANGLES:
-        found = decoupled_conv2d(inputs, weight, angle=angle, magnitude="tanh")
-        expected = decoupled_conv2d(inputs.float(), weight.float(), angle=angle, magnitude="tanh")
-        torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=4 * torch.finfo(dtype).eps)
-
-
-def test_autocast_takes_products_alone_to_low_precision() -> None:
-    inputs, weight = normal(2, 16, 6, 5, dtype=torch.float32), normal(6, 16, 3, 3, seed=1, dtype=torch.float32)
-    weight.requires_grad_()
-    for impl in IMPLS:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = decoupled_conv2d(inputs, weight, angle="linear", impl=impl)
-        assert found.dtype == torch.bfloat16
-        expected = decoupled_conv2d(inputs, weight, angle="linear")
-        torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.01)
-        (gradient,) = torch.autograd.grad(found.float().square().sum(), weight)
-        assert gradient.dtype == torch.float32
-
-
-def test_an_empty_batch() -> None:
-    inputs, weight = torch.zeros(0, 4, 6, 5, requires_grad=True), normal(6, 4, 3, 3, dtype=torch.float32)
-    output = decoupled_conv2d(inputs, weight.requires_grad_(), padding=1, angle="linear")
-    assert output.shape == (0, 6, 6, 5)
-    output.sum().backward()
-    assert not weight.grad.any()
+    forwards, backwards = torch.func.jacfwd(function)(weight), torch.func.jacrev(function)(weight)
+    torch.testing.assert_close(forwards, backwards, rtol=1e-12, atol=1e-13)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(weight, normal(4, 3, seed=2))  # the input is an ordinary one
+        tangent = forward_ad.unpack_dual(function(dual)).tangent
+    torch.testing.assert_close(tangent, (backwards * normal(4, 3, seed=2)).sum((2, 3)))
+    found = torch.func.hessian(lambda w: function(w).square().sum())(weight)
+    expected = torch.autograd.functional.hessian(lambda w: function(w).square().sum(), weight)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------ compiled
@@ -436,6 +382,16 @@ IMAGES, KERNELS = torch.zeros(2, 4, 6, 5), torch.zeros(6, 4, 3, 3)
             lambda: decoupled_conv2d(IMAGES, KERNELS, impl="x"),
             ValueError,
             r"unknown impl 'x': choose auto, fused, torch",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, torch.zeros(6, 2, 3, 3), torch.zeros(2), groups=2),
+            ValueError,
+            r"decoupled_conv2d: expected bias \(6,\) for weight \(6, 2, 3, 3\), got shape \(2,\)",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, angle="sigmoid", k=torch.ones(3)),
+            ValueError,
+            r"decoupled_conv2d: expected k \(6,\) or \(\) for weight \(6, 4, 3, 3\), got shape \(3,\)",
         ),
         (lambda: decoupled_conv2d(IMAGES, KERNELS, angle="x"), ValueError, r"unknown angle 'x': choose cosine"),
         (

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import hypersphere as hs
 from hypersphere.formulas.angles import ANGLES
@@ -163,6 +164,59 @@ def test_projection_leaves_the_function_alone(angle: str) -> None:
     torch.testing.assert_close(layer.weight.flatten(1).norm(dim=1), torch.ones(4), rtol=0, atol=1e-4)
     # the eps of the norm, 1e-4 beside a square of 1 instead of a larger one, is all that changes
     torch.testing.assert_close(layer(normal(2, 3, 6, 6)), before, rtol=1e-4, atol=2e-5)
+
+
+def test_projection_of_a_computed_weight_is_refused() -> None:
+    layer = nn.utils.parametrizations.weight_norm(hs.nn.SphereConv2d(3, 4, 3))
+    with pytest.raises(ValueError, match=r"project_: the weight is computed by a parametrization"):
+        layer.project_()
+
+
+def test_an_empty_batch_leaves_the_running_norm_alone() -> None:
+    layer = hs.nn.DecoupledConv2d(3, 4, 3, magnitude="tanh")
+    layer(torch.zeros(0, 3, 6, 6)).sum().backward()
+    assert layer.running_norm is not None
+    assert layer.num_batches_tracked is not None
+    assert (layer.running_norm.item(), layer.num_batches_tracked.item()) == (1.0, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_running_norm_is_at_least_float32(dtype: torch.dtype) -> None:
+    layer = hs.nn.DecoupledConv2d(3, 4, 3, magnitude="tanh", dtype=dtype)
+    assert layer.running_norm is not None
+    assert layer.running_norm.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_checkpointed_activations_give_the_same_gradients() -> None:
+    layer = hs.nn.DecoupledConv2d(3, 4, 3, **EVERYTHING)
+    inputs, found = normal(2, 3, 6, 6), []
+    for run in (layer, lambda x: checkpoint(layer, x, use_reentrant=False)):
+        found.append(torch.autograd.grad(run(inputs).square().sum(), list(layer.parameters())))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_gradients_of_each_sample_by_vmap() -> None:
+    layer = hs.nn.SphereConv2d(3, 4, 3, angle="linear")
+    inputs, parameters = normal(3, 3, 6, 6), dict(layer.named_parameters())
+
+    def loss(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
+        found: Tensor = torch.func.functional_call(layer, parameters, (image[None],))
+        return found.square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, inputs)
+    whole = torch.autograd.grad(layer(inputs).square().sum(), list(layer.parameters()))
+    for name, expected in zip(parameters, whole, strict=True):
+        torch.testing.assert_close(each[name].sum(0), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [{"padding": 1}, {"padding": "same", "dilation": 2}, {"stride": 2}], ids=str)
+def test_one_compiled_program_for_all_sizes(how: dict[str, Any]) -> None:
+    layer = hs.nn.DecoupledConv2d(3, 4, 3, **how, **EVERYTHING)
+    other = copy.deepcopy(layer)
+    compiled = torch.compile(lambda x: other(x), fullgraph=True, backend="aot_eager", dynamic=True)
+    for shape in ((2, 3, 7, 8), (3, 3, 9, 10), (5, 3, 12, 6)):
+        torch.testing.assert_close(compiled(normal(*shape)), layer(normal(*shape)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(other.running_norm, layer.running_norm)
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])

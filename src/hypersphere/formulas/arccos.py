@@ -46,6 +46,19 @@ class _AngleFromCosine(torch.autograd.Function):
         return grad_outputs[0] * angle_slope(ctx.saved_tensors[0])
 
 
+class _AngleBothWays(_AngleFromCosine):
+    """The same with a forward-mode derivative, which compilers do not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return tangents[0] * angle_slope(ctx.saved_tensors[0])
+
+
 def angle_slope(cosine: Tensor) -> Tensor:
     """d theta / dc: -1 / sin(theta), bounded; zero where the cosine counts as 1 or -1."""
     return -inverse_sine(cosine)
@@ -78,7 +91,8 @@ def angle_from_cosine(cosine: Tensor) -> Tensor:
         >>> angle_from_cosine(torch.tensor([1.0, 0.0, -1.0]))
         tensor([0.0000, 1.5708, 3.1416])
     """
-    angle: Tensor = _AngleFromCosine.apply(cosine)
+    function = _AngleFromCosine if torch.compiler.is_compiling() else _AngleBothWays
+    angle: Tensor = function.apply(cosine)
     return angle
 
 
@@ -100,6 +114,19 @@ class _ArcSine(torch.autograd.Function):
         return grad_outputs[0] * inverse_sine(ctx.saved_tensors[0])
 
 
+class _ArcSineBothWays(_ArcSine):
+    """The same with a forward-mode derivative, which compilers do not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return tangents[0] * inverse_sine(ctx.saved_tensors[0])
+
+
 def arc_sine(cosine: Tensor) -> Tensor:
     """pi/2 - theta in radians, in [-pi/2, pi/2], exact near a right angle; derivative as that of the angle, negated.
 
@@ -110,5 +137,6 @@ def arc_sine(cosine: Tensor) -> Tensor:
         >>> arc_sine(torch.tensor([1.0, 0.0, -2.0]))
         tensor([ 1.5708,  0.0000, -1.5708])
     """
-    found: Tensor = _ArcSine.apply(cosine)
+    function = _ArcSine if torch.compiler.is_compiling() else _ArcSineBothWays
+    found: Tensor = function.apply(cosine)
     return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -36,10 +37,20 @@ def as_spec(kind: str, value: str | Mapping[str, Any] | Spec, table: Mapping[str
         raise TypeError(f"{kind}: expected a name, a mapping with a name, or an object, got {type(value).__name__}.")
     if "name" not in value:
         raise ValueError(f"{kind}: a mapping needs the key 'name' (one of {', '.join(table)}), got {dict(value)}.")
+    if not isinstance(value["name"], str):
+        raise TypeError(f"{kind}: the name in a mapping must be a string, got {value['name']!r}.")
     entry: Any = lookup(kind, value["name"], table)
     given = {key: argument for key, argument in value.items() if key != "name"}
     known = [field.name for field in dataclasses.fields(entry)]
     wrong = [unknown_name("argument", key, known) for key in given if key not in known]
+    # a word is neither a number nor a yes or no, though "no" would count as a yes
+    wrong += [
+        f"{key} must be {'true or false' if isinstance(default, bool) else 'a number'}, got {given[key]!r}."
+        for key in known
+        if isinstance(default := getattr(entry, key), int | float)
+        and key in given
+        and (not isinstance(given[key], numbers.Real) or isinstance(given[key], bool) != isinstance(default, bool))
+    ]
     problems(f"{kind} {value['name']!r}", wrong)
     made: Spec = dataclasses.replace(entry, **given)
     return made

@@ -89,8 +89,9 @@ def decoupled_conv2d(
         gain: a, (O,).
         mean_norm: the mean patch norm that a relative radius is a multiple of; None for that of this batch, through
             which the gradient flows as in the released code.
-        impl: "auto"; "torch", plain operations, which compilers and exporters get and any derivative can be taken of;
-            "fused", with less memory and fewer passes. A second derivative of "fused" is that of "torch".
+        impl: "auto"; "torch", plain operations, which compilers and exporters get and any derivative can be taken of
+            (forward-mode ones in float32 and float64); "fused", with less memory and fewer passes, whose second
+            derivative is that of "torch".
 
     Returns:
         (N, O, oH, oW) in the dtype of the input, or of autocast. Products are in that dtype; norms, division and

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from hypersphere.checks import check_choice, check_range
 from hypersphere.formulas.angles import SMALLEST_K, Angle, as_angle
@@ -82,7 +83,8 @@ class DecoupledLayer(nn.Module):
             self.register_parameter(name, made)
         device = self.weight.device
         relative = self.magnitude.relative
-        self.register_buffer("running_norm", torch.ones((), device=device) if relative else None)
+        dtype = working_dtype(self.weight.dtype)
+        self.register_buffer("running_norm", torch.ones((), device=device, dtype=dtype) if relative else None)
         self.register_buffer(
             "num_batches_tracked", torch.zeros((), device=device, dtype=torch.long) if relative else None
         )
@@ -122,7 +124,16 @@ class DecoupledLayer(nn.Module):
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Overwrite every kernel by w / sqrt(|w|² + eps); but for eps, a layer without weighting computes as before."""
+        """Overwrite every kernel by w / sqrt(|w|² + eps); but for eps, a layer without weighting computes as before.
+
+        Raises:
+            ValueError: if the weight is parametrised.
+        """
+        if parametrize.is_parametrized(self, "weight"):
+            raise ValueError(
+                f"{type(self).__name__}.project_: the weight is computed by a parametrization, so it cannot be "
+                "overwritten. Remove the parametrization first."
+            )
         self.weight.copy_(unit_kernels(self.weight.to(working_dtype(self.weight.dtype)), self.eps)[0])
 
     def extra_repr(self) -> str:
@@ -160,14 +171,16 @@ class DecoupledLayer(nn.Module):
             gain=self.gain,
             mean_norm=None if self.training else self.running_norm,
         )
-        if self.training and self.running_norm is not None:
+        # an empty batch has no mean
+        if self.training and self.running_norm is not None and input.numel():
             assert self.num_batches_tracked is not None
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
                 # an average of all batches until there are 1 / momentum of them
                 share = self.num_batches_tracked.to(torch.float32).reciprocal()
                 share = share.clamp_min(self.magnitude.momentum)  # type: ignore[attr-defined]
-                self.running_norm.lerp_(mean.to(self.running_norm.dtype), share.to(self.running_norm.dtype))
+                # through a view: torch.compile (2.13) loses what happens in place to a single number of float64
+                self.running_norm.view(1).add_((mean - self.running_norm) * share)
         return output
 
     def _convolve(self, input: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class _SphereCell(nn.Module):
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Overwrite the weights of each unit by w / sqrt(|w|² + eps), whatever they compute stays as it is.
+        """Overwrite the weights of each unit by w / sqrt(|w|² + eps); but for eps, the cell computes as before.
 
         In the form "concatenated" the two parts of a unit are one vector and are divided by its length.
         """
