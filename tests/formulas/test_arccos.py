@@ -27,6 +27,17 @@ def test_an_ulp_below_one_is_one(dtype: torch.dtype) -> None:
     assert torch.equal(angle_from_cosine(cosine), torch.tensor([0.0, math.pi], dtype=dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("function", [angle_from_cosine, arc_sine])
+def test_the_slope_is_zero_within_four_ulps_of_the_end_alone(
+    function: Callable[[Tensor], Tensor], dtype: torch.dtype
+) -> None:
+    steps = torch.tensor([0, 1, 3, 3.5, 4.5, 5, 8], dtype=dtype) * torch.finfo(dtype).eps
+    cosine = (1 - steps).requires_grad_()
+    (slope,) = torch.autograd.grad(function(cosine).sum(), cosine)
+    assert (slope == 0).tolist() == [True, True, True, True, False, False, False]
+
+
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2.0**9), (torch.float64, 2.0**23)])
 def test_slope_is_bounded_at_the_ends(dtype: torch.dtype, bound: float) -> None:
     near = 1 - bound**-2 / 4

@@ -73,6 +73,13 @@ def test_how_they_contain_each_other() -> None:
     torch.testing.assert_close(Tanh(radius=2.0).value(large), Sphere().value(large))
 
 
+@pytest.mark.parametrize(("magnitude", "slope"), [(Ball(1.3, 2.0), 0.65), (Segmented(1.3, 0.5, 2.0), 1.3)], ids=str)
+def test_at_the_radius_the_slope_is_that_of_the_inside(magnitude: Magnitude, slope: float) -> None:
+    norm = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
+    assert magnitude.value_and_slopes(norm.detach())[1].item() == pytest.approx(slope, rel=1e-15)
+    assert torch.autograd.grad(magnitude.value(norm), norm)[0].item() == pytest.approx(slope, rel=1e-15)
+
+
 @pytest.mark.parametrize("name", list(MAGNITUDES))
 @pytest.mark.parametrize("norm", [0.0, 1e-20, 1e18])
 def test_finite_at_every_length(name: str, norm: float) -> None:

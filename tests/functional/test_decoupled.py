@@ -178,6 +178,23 @@ def test_a_relative_radius_is_a_multiple_of_the_mean_norm(impl: str) -> None:
     torch.testing.assert_close(scaled, decoupled_conv2d(inputs, weight, magnitude=relative, eps=0.0, impl=impl))
 
 
+@pytest.mark.parametrize("impl", IMPLS)
+def test_weighted_forms_with_a_relative_radius(impl: str) -> None:
+    """Both lengths are in units of their means: that of the patches and that of the kernels."""
+    inputs, weight, rho = normal(3, 7), normal(5, 7, seed=1) * torch.arange(1.0, 6.0)[:, None], 0.8
+    r, n = ((x.square().sum(1) + 1e-4).sqrt() for x in (inputs, weight))
+    cosine = inputs @ weight.T / r[:, None] / n
+    mean, share = r.mean(), n / n.mean()
+    expected = {
+        "linear": torch.tanh(r / (rho * mean))[:, None] * n * cosine,
+        "joint": torch.tanh(r[:, None] * share / (rho * mean)) * cosine,
+        "separate": torch.tanh(share / rho) * torch.tanh(r / (rho * mean))[:, None] * cosine,
+    }
+    for weighting, values in expected.items():
+        found = decoupled_linear(inputs, weight, magnitude=Tanh(1.0, rho), weighting=weighting, impl=impl)
+        torch.testing.assert_close(found, values, rtol=1e-12, atol=1e-13)
+
+
 def test_the_mean_norm_beside_the_output() -> None:
     inputs, weight = normal(2, 4, 6, 5), normal(6, 4, 3, 3, seed=1)
     place = (1, 1, 1, 1, "cosine", "tanh", None, 1e-4)
