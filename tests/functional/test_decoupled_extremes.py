@@ -116,3 +116,13 @@ def test_an_empty_batch() -> None:
     assert output.shape == (0, 6, 6, 5)
     output.sum().backward()
     assert not weight.grad.any()
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_a_gain_beyond_float16_is_taken_at_its_end(impl: str) -> None:
+    inputs, weight = normal(2, 3, dtype=torch.float16), torch.eye(3, dtype=torch.float16)
+    gain = torch.tensor([1.0, 1e5, -1e5], requires_grad=True)
+    output = decoupled_linear(inputs, weight, gain=gain, impl=impl)
+    (gradient,) = torch.autograd.grad(output.float().sum(), gain)
+    assert bool(output.isfinite().all())
+    assert bool(gradient.isfinite().all())

@@ -83,8 +83,12 @@ def test_starts_are_those_of_the_specification() -> None:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.fill_(7.0)
+    layer(normal(5, 3))
     layer.reset_parameters()
     torch.testing.assert_close(layer.k, torch.full((4,), 0.5))
+    assert layer.running_norm is not None
+    assert layer.num_batches_tracked is not None
+    assert (layer.running_norm.item(), layer.num_batches_tracked.item()) == (1.0, 0)
 
 
 def test_a_learned_k_and_radius_never_leave_their_range() -> None:
