@@ -126,3 +126,12 @@ def test_a_gain_beyond_float16_is_taken_at_its_end(impl: str) -> None:
     (gradient,) = torch.autograd.grad(output.float().sum(), gain)
     assert bool(output.isfinite().all())
     assert bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_without_eps_patches_count_down_to_a_length_of_1e_15(impl: str) -> None:
+    inputs, weight = F.normalize(normal(3, 5)).float(), normal(4, 5, seed=1).float()
+    expected = decoupled_linear(inputs, weight, eps=0.0, impl=impl)
+    found = decoupled_linear(2e-15 * inputs, weight, eps=0.0, impl=impl)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert not decoupled_linear(0.5e-15 * inputs, weight, eps=0.0, impl=impl).any()

@@ -338,3 +338,9 @@ def test_models_of_another_library() -> None:
     kept = reasons(transformers.BertForMaskedLM(config), linear=True)
     assert [name for name in kept if "embeddings" not in name] == ["cls.predictions.decoder"]
     assert not isinstance(model, DecoupledLinear)
+
+
+def test_a_module_that_holds_what_holds_it_is_met_once() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(nn.Conv2d(8, 8, 3)), nn.Flatten(), nn.Linear(8, 4))
+    model[1].add_module("whole", model)
+    assert [row.name for row in plan_conversion(model)][:2] == ["0", "1.0"]
