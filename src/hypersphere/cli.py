@@ -110,7 +110,7 @@ class Arguments(argparse.Namespace):
     distance: str = "euclidean"
     half_space: bool = False
     starts: int = 5
-    seed: int = 0
+    seed: int | None = None
     near: float = 10.0
     embeddings: bool = False
     protocol: str = "classification"
@@ -224,8 +224,9 @@ def _evaluate(arguments: Arguments) -> int:
         if arguments.recalibrate:
             raise ValueError("evaluate: --recalibrate belongs to --protocol classification.")
         return _attack(run, data, arguments)
-    own = {name: getattr(arguments, name) for name in ("source", "samples", "epsilon", "no_minimum")}
-    stray = [f"--{name.replace('_', '-')}" for name, value in own.items() if value not in (None, False)]
+    own = {name: getattr(arguments, name) for name in ("source", "samples", "epsilon", "no_minimum", "seed")}
+    # 0 is a value that was given
+    stray = [f"--{name.replace('_', '-')}" for name, value in own.items() if value is not None and value is not False]
     if stray:
         raise ValueError(f"evaluate: {', '.join(stray)} belongs to --protocol robustness.")
     from hypersphere.training.run import evaluate
@@ -242,8 +243,8 @@ def _evaluate(arguments: Arguments) -> int:
 def _attack(run: Path, data: Any, arguments: Arguments) -> int:
     from hypersphere.training.robustness import evaluate_robustness, lines
 
-    how: dict[str, Any] = {} if arguments.epsilon is None else {"epsilon": arguments.epsilon}
-    how |= {name: getattr(arguments, name) for name in ("split", "source", "samples", "seed")}
+    given = {name: getattr(arguments, name) for name in ("split", "source", "samples", "epsilon", "seed")}
+    how: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     found, written = evaluate_robustness(run, data=data, minimum=not arguments.no_minimum, **how)
     print("\n".join(lines(found)))
     print(f"result  {written}")
@@ -386,7 +387,7 @@ def _parser() -> Parser:
         "--epsilon", metavar="X", type=float, help="robustness: L-inf radius for pixels in [0, 1]; otherwise 8/255"
     )
     evaluate.add_argument("--no-minimum", action="store_true", help="robustness: without the smallest changes")
-    evaluate.add_argument("--seed", metavar="N", type=int, default=0, help="robustness: of images and random starts")
+    evaluate.add_argument("--seed", metavar="N", type=int, help="robustness: of images, starts; otherwise 0")
     evaluate.add_argument(
         "--recalibrate", metavar="N", type=int, default=0, help="measure running statistics again on N training batches"
     )
