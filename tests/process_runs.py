@@ -136,6 +136,7 @@ def main(folder: Path) -> Result:
     found["folder"] = str(folder)
     found["interrupted"] = together(2, lambda rank: train_on_digits(folder / "interrupted", rank, interrupt=True))
     attacked = {"adversary.attack": "fgsm", "adversary.epsilon": 0.2, "adversary.random_start": True}
+    attacked |= {"training.recalibrate": 2}
     for name, interrupt in (("attacked whole", False), ("attacked interrupted", True)):
         found[name] = together(
             2, lambda rank, n=name, i=interrupt: train_on_digits(folder / n, rank, interrupt=i, **attacked)

@@ -343,6 +343,7 @@ class Trainer:
         all take the mean.
         """
         settings, first = self.config.training, self.total_steps
+        self._share_statistics()
         # the network that is measured has no statistics to be attacked by meanwhile
         adversary = self.adversary.as_of_now()
         parts = (
