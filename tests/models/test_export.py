@@ -168,7 +168,9 @@ def test_what_was_measured_is_told(onnx_file: Exported, program_file: Exported) 
     assert (onnx_file.format, program_file.format) == ("onnx", "pt2")
     # the batch of the example, then two others
     assert (onnx_file.batch_sizes, program_file.batch_sizes) == ((1, 3, 5), (3, 1, 4))
-    assert 0 < onnx_file.relative <= onnx_file.difference <= TOLERANCE
+    # outputs are no longer than 1, so the share may be the larger of the two
+    assert 0 < onnx_file.difference <= TOLERANCE
+    assert 0 < onnx_file.relative <= TOLERANCE
     assert onnx_file.inputs == program_file.inputs == ("images",)
     assert onnx_file.outputs == program_file.outputs == tuple(MIXED)
 

@@ -106,6 +106,7 @@ def test_metadata_say_what_goes_in(written: Path) -> None:
     assert json.loads(known["class_names"]) == list("0123456789")
     assert json.loads(known["image_shape"]) == [1, 8, 8]
     assert (json.loads(known["mean"]), json.loads(known["std"])) == ([127.5], [128.0])
+    assert json.loads(known["preparation"]) == {"size": None, "resize": "crop", "crop": None}
     assert known["normalization"] == "inside the model: (pixels - mean) / std"
     assert known["pixels"] == "uint8, 0..255, (N, channels, height, width); channels: grey"
     assert (known["model"], known["data"]) == ("digits-cnn", "digits")

@@ -111,6 +111,8 @@ def _metadata(spec: dict[str, Any], pixels: str, model: PixelClassifier) -> dict
         "class_names": data["class_names"],
         "image_shape": data["image_shape"],
         "pixels": f"{pixels}, 0..255, (N, channels, height, width); channels: {channels}",
+        # what was done to images before, and whoever uses the file must repeat
+        "preparation": {name: data.get(name) for name in ("size", "resize", "crop")},
         "normalization": "inside the model: (pixels - mean) / std",
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
