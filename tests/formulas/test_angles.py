@@ -69,7 +69,8 @@ def test_the_slope_in_k(k: float) -> None:
     assert of_k is not None
     assert of_k.sum().item() == pytest.approx(expected.item(), rel=1e-10, abs=1e-13)
     fixed = Sigmoid(k=k).value_and_slopes(cosine)
-    torch.testing.assert_close((value, slope), fixed[:2], rtol=1e-12, atol=1e-14)
+    # a fixed k up to 1 takes another formula: both are right to an ulp of the largest value, 6
+    torch.testing.assert_close((value, slope), fixed[:2], rtol=1e-12, atol=2e-14)
 
 
 @pytest.mark.parametrize("angle", EVERY, ids=str)

@@ -14,9 +14,10 @@ from torch.nn.utils import parametrize
 
 from hypersphere.functional import decoupled_conv2d
 from hypersphere.nn.convert import convert, revert
-from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLayer, DecoupledLinear, SphereConv2d
+from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLayer, DecoupledLinear
 from hypersphere.nn.plan import plan_conversion
 from hypersphere.nn.rotation import Rotation
+from hypersphere.nn.sphere import SphereConv2d
 
 
 class Residual(nn.Module):

@@ -19,7 +19,6 @@ from hypersphere.formulas.angles import ANGLES
 from hypersphere.formulas.magnitudes import MAGNITUDES, Ball, Power, Segmented, Tanh
 from hypersphere.functional import decoupled_conv2d, decoupled_linear, patch_norms
 from hypersphere.functional.decoupled import unit_kernels
-from hypersphere.nn.decoupled import DecoupledLayer
 
 Make = Callable[..., nn.Module]
 LAYERS: list[tuple[Make, tuple[int, ...]]] = [
@@ -27,12 +26,6 @@ LAYERS: list[tuple[Make, tuple[int, ...]]] = [
     (lambda **how: hs.nn.DecoupledConv2d(4, 6, 3, padding=1, groups=2, **how), (2, 4, 7, 8)),
     (lambda **how: hs.nn.DecoupledConv3d(4, 6, (1, 3, 2), **how), (2, 4, 3, 5, 4)),
     (lambda **how: hs.nn.DecoupledLinear(4, 6, **how), (2, 3, 4)),
-]
-SPHERES: list[tuple[Make, Make]] = [
-    (lambda **how: hs.nn.SphereConv1d(4, 6, 3, **how), LAYERS[0][0]),
-    (lambda **how: hs.nn.SphereConv2d(4, 6, 3, **how), LAYERS[1][0]),
-    (lambda **how: hs.nn.SphereConv3d(4, 6, 3, **how), LAYERS[2][0]),
-    (lambda **how: hs.nn.SphereLinear(4, 6, **how), LAYERS[3][0]),
 ]
 EVERYTHING: dict[str, Any] = {"angle": "learned_sigmoid", "magnitude": "learned_ball", "gain": True}
 
@@ -103,14 +96,6 @@ def test_a_learned_k_and_radius_never_leave_their_range() -> None:
     assert bool((layer.radius >= 1e-4).all())
     layer(normal(5, 3)).sum().backward()
     assert all(bool(x.grad.isfinite().all()) for x in layer.parameters())
-
-
-@pytest.mark.parametrize(("sphere", "decoupled"), SPHERES)
-def test_sphere_layers_are_the_angle_alone(sphere: Make, decoupled: Make) -> None:
-    layer = sphere(angle="linear", gain=True)
-    assert layer.magnitude == hs.magnitudes.Sphere()
-    assert isinstance(layer, DecoupledLayer)
-    assert type(layer).__mro__[1] is type(decoupled())
 
 
 @pytest.mark.parametrize("name", list(MAGNITUDES))

@@ -13,9 +13,10 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from hypersphere.models import Classifier, build
 from hypersphere.nn import MarginHead
-from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear, SphereConv2d
+from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear
 from hypersphere.nn.plan import plan_conversion
 from hypersphere.nn.rotation import Rotation
+from hypersphere.nn.sphere import SphereConv2d
 
 
 class Block(nn.Module):

@@ -13,7 +13,8 @@ from torch import nn
 from hypersphere.config import OptimizerConfig
 from hypersphere.models import Classifier
 from hypersphere.nn import MarginHead
-from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear, SphereConv2d, SphereLinear
+from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear
+from hypersphere.nn.sphere import SphereConv2d, SphereLinear
 from hypersphere.training.kernels import AngularKernels, angular_layers
 from hypersphere.training.loop import Trainer
 from hypersphere.training.optimizer import make_optimizer

@@ -10,8 +10,9 @@ from torch import nn
 from hypersphere.config import OptimizerConfig
 from hypersphere.models import build
 from hypersphere.nn import MarginHead
-from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear, SphereConv2d
+from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear
 from hypersphere.nn.recurrent import SphereGRUCell
+from hypersphere.nn.sphere import SphereConv2d
 from hypersphere.training.optimizer import make_optimizer, param_groups
 
 

@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from hypersphere.checks import check_choice, check_floating
 
-__all__ = ["Size", "Window", "batched", "channel_squares", "sizes_of", "window_of"]
+__all__ = ["Size", "Window", "batched", "channel_squares", "part_rows", "sizes_of", "window_of"]
 
 Size = int | Sequence[int]
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {0: F.linear, 1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
-# numbers of a part of the input whose squares are kept in a processor's cache
-_PART = 2**17
+# numbers that are worked on together: what a processor's cache holds, more where launching work is what costs
+_PART, _PART_OF_ACCELERATOR = 2**17, 2**25
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,19 @@ def _added(maps: list[Tensor]) -> Tensor:
     return found
 
 
+def part_rows(values: Tensor) -> int:
+    """How many rows of a batch are worked on together, 1 or more."""
+    numbers = _PART if values.device.type == "cpu" else _PART_OF_ACCELERATOR
+    return max(1, numbers * values.shape[0] // max(1, values.numel()))
+
+
 def channel_squares(inputs: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
     """Sums of squares over the channels of each group, without autograd: (N, C, *S) -> (N, G, *S) in `dtype`.
 
     A part of the batch at a time, so that the squares stay in a processor's cache.
     """
     out = inputs.new_empty((inputs.shape[0], groups, *inputs.shape[2:]), dtype=dtype)
-    part = max(1, _PART * inputs.shape[0] // max(1, inputs.numel()))
+    part = part_rows(inputs)
     for source, target in zip(inputs.split(part), out.split(part), strict=True):
         grouped = source.unflatten(1, (groups, -1))
         torch.sum(grouped.square() if source.dtype == dtype else grouped.to(dtype).square_(), dim=2, out=target)

@@ -14,15 +14,13 @@ from torch.autograd import forward_ad
 from hypersphere.formulas.angles import Angle, Cosine
 from hypersphere.formulas.directions import full_precision, narrow, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, Sphere
-from hypersphere.formulas.patches import Window, channel_squares
+from hypersphere.formulas.patches import Window, channel_squares, part_rows
 
 __all__ = ["Arguments", "Operator", "fused", "reasons_not"]
 
 # r² of a patch that counts as zero where eps is 0: the square of 1 / r, which the gradient has, must not overflow.
 # A smaller eps would do nothing for it, and counts as 0
 _ZERO_PATCH = 1e-30
-# numbers of a part of the batch whose intermediate values are kept in a processor's cache
-_PART = 2**17
 
 
 @dataclass(frozen=True)
@@ -218,8 +216,7 @@ class _Call:
         return self.operator.by_group(values) if values.ndim else values
 
     def _parts(self) -> Iterator[slice]:
-        total = self.dots.shape[0]
-        rows = max(1, _PART * total // max(1, self.dots.numel()))
+        total, rows = self.dots.shape[0], part_rows(self.dots)
         return (slice(start, start + rows) for start in range(0, total, rows))
 
     def _height(self, part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -369,7 +366,7 @@ class _Call:
         shape = torch.Size((inputs.shape[0], groups, *inputs.shape[2:]))
         back = self.operator.window.sums_backward(of_squares, shape).unsqueeze(2)
         targets, sources = (x.unflatten(1, (groups, -1)) for x in (of_inputs, inputs))
-        rows = max(1, _PART * inputs.shape[0] // max(1, inputs.numel()))
+        rows = part_rows(inputs)
         for start in range(0, inputs.shape[0], rows):
             part = slice(start, start + rows)
             if of_inputs.dtype == self.dtype:
@@ -379,18 +376,18 @@ class _Call:
 
 
 class _Sums:
-    """Gradients of small arguments, collected over the parts of a batch in float64."""
+    """Gradients of small arguments, collected over the parts of a batch."""
 
     def __init__(self) -> None:
         self.found: dict[str, Tensor] = {}
 
     def add(self, name: str, values: Tensor) -> None:
         """Sum over batch and places: (n, G, C / G, *places) -> (G, C / G)."""
-        self.put(name, values.sum(dim=(0, *range(3, values.ndim))).double())
+        self.put(name, values.sum(dim=(0, *range(3, values.ndim))))
 
     def add_all(self, name: str, values: Tensor) -> None:
         """Sum over everything."""
-        self.put(name, values.sum().double())
+        self.put(name, values.sum())
 
     def put(self, name: str, values: Tensor) -> None:
         """Add what is summed already."""

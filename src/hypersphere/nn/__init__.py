@@ -6,14 +6,11 @@ from hypersphere.nn.decoupled import (
     DecoupledConv2d,
     DecoupledConv3d,
     DecoupledLinear,
-    SphereConv1d,
-    SphereConv2d,
-    SphereConv3d,
-    SphereLinear,
 )
 from hypersphere.nn.head import MarginHead
 from hypersphere.nn.recurrent import SphereGRUCell, SphereLSTMCell, SphereRNNCell
 from hypersphere.nn.rotation import Rotation
+from hypersphere.nn.sphere import SphereConv1d, SphereConv2d, SphereConv3d, SphereLinear
 
 __all__ = [
     "DecoupledConv1d",
