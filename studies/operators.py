@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """SphereConv and decoupled convolution on CIFAR-10 in a narrow CNN-9: rates tuned alike, then runs, then a table.
 
-    python -m studies.operators tune            three rates for each network, two epochs, a tenth of train held out
+    python -m studies.operators tune            four rates for each network, two epochs, a tenth of train held out
     python -m studies.operators run --seed 0    twelve epochs at the best rate of each
     python -m studies.operators table           what was measured
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "operators.jsonl"
-RATES = (5e-4, 1.5e-3, 4.5e-3)
+RATES = (5e-4, 1.5e-3, 4.5e-3, 1.35e-2)
 EPOCHS = {"tune": 2.0, "run": 12.0}
 
 SETTINGS = {
