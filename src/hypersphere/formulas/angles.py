@@ -153,6 +153,14 @@ class Sigmoid(Angle):
             of_k = double.mul_(rising).mul_(coth / (-2 * k)).add_(tanh * (end / (k * end.sinh().square())))
         return tanh.mul_(coth), inverse_sine(cosine).mul_(rising.mul_(coth / (2 * width))), of_k
 
+    def slope(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
+        """dg/dc alone, in fewer passes for a fixed k: sech²(t) is 4 s (1 - s) with s = sigmoid(2t)."""
+        if k is not None or self.k > 1:
+            return self.value_and_slopes(cosine, k)[1]
+        rise = cosine.clamp(-1, 1).asin_().div_(self.k).sigmoid_()
+        bell = torch.addcmul(rise, rise, rise, value=-1)
+        return inverse_sine(cosine).mul_(bell).mul_(2 * self._width(None)[1] / self.k)
+
     def _width(self, k: Tensor | None) -> tuple[Any, Any]:
         """k and coth(pi / 4k), numbers or tensors."""
         if k is None:
@@ -163,7 +171,7 @@ class Sigmoid(Angle):
         """tanh(t) of 2t."""
         if k is None and self.k <= 1:
             # several times as fast, and right to an ulp of 1; for larger k, coth(A) would make more of that ulp
-            return torch.sigmoid(double) * 2 - 1
+            return torch.add(double.new_full((), -1.0), torch.sigmoid(double), alpha=2)
         return torch.tanh(double / 2)
 
 

@@ -145,7 +145,7 @@ class _Fused(torch.autograd.Function):
         call = _Call(operator, Arguments(*tensors))  # type: ignore[arg-type]
         output, mean = call.outputs()
         ctx.mark_non_differentiable(mean)
-        ctx.operator, ctx.plain = operator, plain
+        ctx.operator, ctx.plain, ctx.spent = operator, plain, False
         ctx.save_for_backward(*tensors, call.squares, call.dots)
         return output, mean
 
@@ -157,7 +157,9 @@ class _Fused(torch.autograd.Function):
         with full_precision(grads[0].device):
             if torch.is_grad_enabled():
                 return None, None, *_by_plain(arguments, ctx.operator, ctx.plain, ctx.needs_input_grad[2:], grads[0])
-            call = _Call(ctx.operator, arguments, squares, dots)
+            # a graph that was retained: the first pass has used up the inner products
+            call = _Call(ctx.operator, arguments, squares, None if ctx.spent else dots)
+            ctx.spent = True
             return None, None, *call.gradients(grads[0], ctx.needs_input_grad[2:])
 
 
@@ -187,6 +189,9 @@ class _Call:
         self.magnitude = operator.magnitude
         self.radius: float = getattr(operator.magnitude, "radius", 1.0)
         self.dtype = working_dtype(arguments.inputs.dtype)
+        # bfloat16 has the range of float32: a factor that was found in float32 is rounded once, as what it multiplies
+        # was, and three passes become one. float16 has not, and a small factor would be lost.
+        self.rounds_factors = arguments.inputs.dtype in (self.dtype, torch.bfloat16)
         groups, window = operator.window.groups, operator.window
         if squares is None:
             squares = window.sums(channel_squares(arguments.inputs, groups, self.dtype)).clamp_min_(0)
@@ -204,6 +209,8 @@ class _Call:
             self.parameter = self.mean * (self.radius if self.share is None else self.share)
         # where every channel has the same h, it is computed once for each patch
         self.one_for_all = self.lengths is None and (self.parameter is None or self.parameter.ndim == 0)
+        # with the cosine, a factor of all outputs is in the kernels already
+        self.direct = self.one_for_all and isinstance(operator.angle, Cosine) and self.factor is None
         # where it is constant too and k is fixed, only the slope of the angle is asked for
         self.only_tangential = self.one_for_all and self.k is None and isinstance(operator.magnitude, Sphere)
         if self.one_for_all:
@@ -232,9 +239,9 @@ class _Call:
         return values * factor if values.dtype == self.dtype else values.to(self.dtype).mul_(factor)
 
     def _store(self, target: Tensor, values: Tensor, factor: Tensor) -> None:
-        """A product in the working dtype, in the memory and the dtype of `target`."""
-        if values.dtype == target.dtype == self.dtype:
-            torch.mul(values, factor, out=target)
+        """A product in the memory and the dtype of `target`."""
+        if values.dtype == target.dtype and self.rounds_factors:
+            torch.mul(values, factor.to(values.dtype), out=target)
         else:
             target.copy_(self._scaled(values, factor))
 
@@ -242,13 +249,13 @@ class _Call:
         """f and the mean patch norm."""
         output = torch.empty_like(self.dots)
         angle, bias = self.operator.angle, self._vector(self.arguments.bias)
-        direct = isinstance(angle, Cosine) and self.one_for_all and self.factor is None and bias is None
         targets, dots = self.operator.by_group(output), self.operator.by_group(self.dots)
+        if self.direct and self.rounds_factors and bias is None:
+            # one pass with nothing in between: there is nothing to keep in a cache
+            self._store(targets, dots, self.height[0] * self.inverse)
+            return output, self.mean.detach().clone()
         for part in self._parts():
             height = self._height(part)[0]
-            if direct:
-                self._store(targets[part], dots[part], height * self.inverse[part])
-                continue
             value = angle.value(self._scaled(dots[part], self.inverse[part]), self.k)
             value = value.mul_(height) if self.one_for_all else value * height
             if self.factor is not None:
@@ -259,9 +266,12 @@ class _Call:
         return output, self.mean.detach().clone()
 
     def gradients(self, grad: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
-        """With respect to all arguments, None where it is not needed."""
+        """With respect to all arguments, None where it is not needed. The inner products are overwritten by their own.
+
+        New memory of that size costs about as much as all elementwise work. Nobody else has seen that tensor.
+        """
         operator, arguments = self.operator, self.arguments
-        of_dots = torch.empty_like(self.dots)
+        of_dots = self.dots.data  # where autograd does not count changes
         of_norm = torch.zeros_like(self.norm)
         sums = _Sums()
         targets, dots, grads = (operator.by_group(x) for x in (of_dots, self.dots, grad))
@@ -299,17 +309,18 @@ class _Call:
         """dL/dy of a part, into `target`; adds dL/dr, and what other arguments get from these patches."""
         norm, inverse = self.norm[part], self.inverse[part]
         height, of_height, of_parameter = self._height(part)
-        grad = given.to(self.dtype)
         if needed[6]:
-            sums.add("bias", grad)
-        if isinstance(self.operator.angle, Cosine) and self.one_for_all:
+            sums.add("bias", given.to(self.dtype))
+        if self.direct:
             # g = c: one product of gradient and y stands for both terms, and no slope is taken
-            pull = self._scaled(dots, grad).sum(dim=2, keepdim=True).mul_(inverse)
+            products = given * dots if self.rounds_factors else self._scaled(dots, given.to(self.dtype))
+            pull = products.sum(dim=2, keepdim=True, dtype=self.dtype).mul_(inverse)
             if of_parameter is not None:
                 sums.add_all("parameter", pull * of_parameter)
             of_norm += pull * (of_height - height * inverse)
-            self._store(target, grad, height * inverse)
+            self._store(target, given, height * inverse)
             return
+        grad = given.to(self.dtype)
         cosine = self._scaled(dots, inverse)
         if self.only_tangential and not needed[4]:
             angular = self.operator.angle.slope(cosine, self.k).mul_(grad)
@@ -366,13 +377,13 @@ class _Call:
         shape = torch.Size((inputs.shape[0], groups, *inputs.shape[2:]))
         back = self.operator.window.sums_backward(of_squares, shape).unsqueeze(2)
         targets, sources = (x.unflatten(1, (groups, -1)) for x in (of_inputs, inputs))
+        if self.rounds_factors:
+            targets.addcmul_(sources, back.to(of_inputs.dtype))
+            return
         rows = part_rows(inputs)
         for start in range(0, inputs.shape[0], rows):
             part = slice(start, start + rows)
-            if of_inputs.dtype == self.dtype:
-                targets[part].addcmul_(sources[part], back[part])
-            else:
-                targets[part] = self._scaled(sources[part], back[part]).add_(targets[part].to(self.dtype))
+            targets[part] = self._scaled(sources[part], back[part]).add_(targets[part].to(self.dtype))
 
 
 class _Sums:
