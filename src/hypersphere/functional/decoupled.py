@@ -95,7 +95,8 @@ def decoupled_conv2d(
 
     Returns:
         (N, O, oH, oW) in the dtype of the input, or of autocast. Products are in that dtype; norms, division and
-        functions in float32, or float64 for inputs of that.
+        functions in float32, or float64 for inputs of that. With the cosine in bfloat16, h / r is found in float32 and
+        rounded once before it multiplies.
 
     Raises:
         ValueError: for a shape that does not fit, an unknown name, or a number out of range.
