@@ -99,8 +99,8 @@ class CNN(nn.Module):
                 if norm:
                     self.add_module(f"norm{block}_{index}", nn.BatchNorm2d(width, norm_eps, norm_momentum, **factory))
                 if activation == "relu":
-                    # in place after a norm only: an operator of the user's may need its own output for its backward
-                    self.add_module(f"relu{block}_{index}", nn.ReLU(inplace=norm))
+                    # in place unless an operator of the user's may need its own output for its backward
+                    self.add_module(f"relu{block}_{index}", nn.ReLU(inplace=norm or isinstance(operator, str)))
                 channels = width
             self.add_module(f"pool{block}", nn.MaxPool2d(2))
             size = [side // 2 for side in size]
