@@ -16,7 +16,8 @@ from hypersphere.checks import problems
 from hypersphere.formulas.angles import Angle
 from hypersphere.formulas.magnitudes import Magnitude
 from hypersphere.nn.decoupled import DecoupledLayer
-from hypersphere.nn.plan import FORMS, Patterns, places_of, planned, reason_closed
+from hypersphere.nn.plan import FORMS, places_of, planned, reason_closed
+from hypersphere.nn.selection import Patterns
 
 __all__ = ["convert", "revert"]
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import inspect
 import re
@@ -14,11 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
-from hypersphere.checks import nearest, problems
+from hypersphere.checks import problems
 from hypersphere.formulas.angles import Angle
 from hypersphere.formulas.magnitudes import Magnitude
 from hypersphere.nn.decoupled import (
@@ -28,11 +26,11 @@ from hypersphere.nn.decoupled import (
     DecoupledLayer,
     DecoupledLinear,
 )
+from hypersphere.nn.selection import NamePattern, Patterns, is_head, name_patterns, output_layers, unmatched
 
 __all__ = [
     "FORMS",
     "ConversionPlan",
-    "Patterns",
     "Place",
     "PlannedLayer",
     "places_of",
@@ -40,8 +38,6 @@ __all__ = [
     "planned",
     "reason_closed",
 ]
-
-Patterns = str | Sequence[str]
 
 # exactly these types: a subclass may compute something else, or be owned by a module that reads its weight
 FORMS: dict[type[nn.Module], type[DecoupledLayer]] = {
@@ -219,10 +215,10 @@ def planned(
     DecoupledLinear(1, 1, device="meta", **options)
     layers = [place for place in places if _is_layer(place.module)]
     names = [name for place in layers for name in place.names]
-    wanted, unwanted, last = (_as_patterns(given) for given in (include, exclude, output))
+    wanted, unwanted, last = (None if given is None else name_patterns(given) for given in (include, exclude, output))
     found: list[str] = []
     for argument, patterns in (("include", wanted), ("exclude", unwanted), ("output", last)):
-        found += _unmatched(argument, patterns or (), names)
+        found += unmatched(argument, patterns or (), names)
     problems(who, found)
     outputs = _outputs(model, places) if last is None else {id(p.module) for p in layers if _match(last, p)}
     rows = []
@@ -232,7 +228,7 @@ def planned(
             reason: str | None = f"matches {hit!r} of exclude"
         elif refused:
             reason = refused
-            if any(name in (wanted or ()) for name in place.names):
+            if any(pattern.text in place.names for pattern in wanted or ()):
                 found.append(f"layer {place.names[0]!r} cannot be converted: it {refused}.")
         elif place.module is model:
             reason = None
@@ -330,39 +326,15 @@ def _left_ordinary(module: nn.Module, linear: bool, outputs: set[int]) -> str | 
 
 
 def _outputs(model: nn.Module, places: Sequence[Place]) -> set[int]:
-    """Identities of the output layers, by the rule of `regularizers.find_neurons` and one more for convolutions."""
+    """Identities of the output layers, where a model without `Linear` may end in a convolution."""
     modules = [place.module for place in places]
-    if heads := {id(module) for module in modules if hasattr(type(module), "margin_logits")}:
-        return heads
-    for name in ("get_classifier", "get_output_embeddings"):
-        method = getattr(model, name, None)
-        given = method() if callable(method) else None
-        several = given if isinstance(given, tuple | list) else (given,)
-        inside = {id(part) for item in several if isinstance(item, nn.Module) for part in item.modules()}
-        if classifiers := inside & {id(module) for module in modules if isinstance(module, _ConvNd | nn.Linear)}:
-            return classifiers
-    linear = [m for m in modules if isinstance(m, nn.Linear) and not isinstance(m, NonDynamicallyQuantizableLinear)]
-    if linear:
-        return {id(linear[-1])}
+    layers = [module for module in modules if is_head(module) or isinstance(module, _ConvNd | nn.Linear)]
+    if found := output_layers([model], layers):
+        return found
     trained = [module for module in modules if next(module.parameters(recurse=False), None) is not None]
     return {id(module) for module in trained[-1:] if isinstance(module, _ConvNd)}
 
 
-def _as_patterns(given: Patterns | None) -> tuple[str, ...] | None:
-    return (given,) if isinstance(given, str) else None if given is None else tuple(given)
-
-
-def _match(patterns: Sequence[str], place: Place) -> str | None:
-    """The first pattern that matches one of the names of a module."""
-    return next((text for text in patterns for name in place.names if fnmatch.fnmatchcase(name, text)), None)
-
-
-def _unmatched(argument: str, patterns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """A sentence for each pattern that matches nothing."""
-    sentences = []
-    for text in patterns:
-        if not any(fnmatch.fnmatchcase(name, text) for name in names):
-            guess = nearest(text, names)
-            hint = f" (did you mean {guess!r}?)" if guess else f" among {', '.join(names) or 'none'}"
-            sentences.append(f"{argument} pattern {text!r} matches no layer{hint}.")
-    return sentences
+def _match(patterns: Sequence[NamePattern], place: Place) -> str | None:
+    """The first pattern that matches one of the names of a module, as it was written."""
+    return next((pattern.text for pattern in patterns if pattern.matches(*place.names)), None)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hypersphere.checks import check_range
+from hypersphere.nn.selection import Patterns, name_patterns
 from hypersphere.regularizers.compiled import enroll, state_after_step
-from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, Patterns, find_neurons, name_patterns
+from hypersphere.regularizers.layers import NeuronLayer, NeuronLayers, find_neurons
 from hypersphere.regularizers.state import LayerState
 
 __all__ = ["LayerRegularizer", "too_few"]

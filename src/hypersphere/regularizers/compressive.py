@@ -21,8 +21,9 @@ from hypersphere.functional.compressive import (
 )
 from hypersphere.functional.energy import stacked_energy
 from hypersphere.kernels.energy import reasons_not
+from hypersphere.nn.selection import Patterns
 from hypersphere.regularizers.base import LayerRegularizer, too_few
-from hypersphere.regularizers.layers import NeuronLayer, Patterns
+from hypersphere.regularizers.layers import NeuronLayer
 from hypersphere.regularizers.state import LayerState
 
 __all__ = ["PROJECTIONS", "CompressiveEnergy"]

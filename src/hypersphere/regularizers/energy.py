@@ -14,8 +14,9 @@ from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz
 from hypersphere.functional.energy import IMPLEMENTATIONS, stacked_energy
 from hypersphere.functional.sampling import minibatch_energy
 from hypersphere.kernels.energy import reasons_not
+from hypersphere.nn.selection import Patterns
 from hypersphere.regularizers.base import LayerRegularizer, too_few
-from hypersphere.regularizers.layers import NeuronLayer, Patterns
+from hypersphere.regularizers.layers import NeuronLayer
 from hypersphere.regularizers.measures import fills_the_device, in_stacks
 from hypersphere.regularizers.state import LayerState
 

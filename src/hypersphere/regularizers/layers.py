@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import UninitializedParameter
 
-from hypersphere.checks import nearest, problems
-from hypersphere.regularizers.neurons import has_neurons, is_head, neurons, neurons_in_any_order
+from hypersphere.checks import problems
+from hypersphere.nn.selection import NamePattern, Patterns, name_patterns, output_layers, unmatched
+from hypersphere.regularizers.neurons import has_neurons, neurons, neurons_in_any_order
 
-__all__ = ["NamePattern", "NeuronLayer", "NeuronLayers", "Patterns", "find_neurons", "name_patterns"]
+__all__ = ["NeuronLayer", "NeuronLayers", "find_neurons"]
 
 # modules that hold another one and add nothing to its name: attribute where it lies, by class name
 _WRAPPERS = {
@@ -26,26 +24,6 @@ _WRAPPERS = {
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
-
-
-@dataclass(frozen=True)
-class NamePattern:
-    """A shell pattern of layer names, translated once: what translates it cannot be compiled with a model.
-
-    Args:
-        text: as the user wrote it.
-        expression: what it means.
-    """
-
-    text: str
-    expression: re.Pattern[str]
-
-    def matches(self, *names: str) -> bool:
-        """Whether it matches one of the names."""
-        return any(self.expression.match(name) is not None for name in names)
-
-
-Patterns = str | Sequence[str | NamePattern]
 
 
 @dataclass(frozen=True)
@@ -148,7 +126,7 @@ def find_neurons(
                 counted[key], layer, first = layer, first, layer
             if first is not layer:
                 skipped[layer.name] = f"shares its weight with {first.name!r}"
-    found = [*_unmatched("include", include, names), *_unmatched("exclude", exclude, names)]
+    found = [*unmatched("include", include, names), *unmatched("exclude", exclude, names)]
     problems("find_neurons", found)
     return NeuronLayers(list(counted.values()), skipped)
 
@@ -199,24 +177,9 @@ def _output_layers(
 ) -> set[int]:
     """Identities of the output layers."""
     if output is not None:
-        problems("find_neurons", _unmatched("output", output, [name for name, _ in owners]))
+        problems("find_neurons", unmatched("output", output, [name for name, _ in owners]))
         return {id(module) for name, module in owners for pattern in output if pattern.matches(name)}
-    if heads := {id(module) for _, module in owners if is_head(module)}:
-        return heads
-    for name in ("get_classifier", "get_output_embeddings"):
-        methods = [getattr(_unwrap(root), name, None) for root in roots]
-        given = [method() for method in methods if callable(method)]
-        # a distilled model gives two
-        several = [part for item in given for part in (item if isinstance(item, tuple | list) else (item,))]
-        inside = {id(part) for item in several if isinstance(item, nn.Module) for part in item.modules()}
-        if classifiers := inside & {id(module) for _, module in owners}:
-            return classifiers
-    linear = [
-        id(module)
-        for _, module in owners
-        if isinstance(module, nn.Linear) and not isinstance(module, NonDynamicallyQuantizableLinear)
-    ]
-    return set(linear[-1:])
+    return output_layers([_unwrap(root) for root in roots], [module for _, module in owners])
 
 
 def _no_rule(module: nn.Module) -> list[str]:
@@ -268,15 +231,6 @@ def _no_directions(name: str, weight: Tensor) -> str | None:
     return None
 
 
-def name_patterns(given: Patterns) -> tuple[NamePattern, ...]:
-    """Patterns ready to match; a single one may come without its brackets."""
-    given = (given,) if isinstance(given, str) else given
-    return tuple(
-        item if isinstance(item, NamePattern) else NamePattern(item, re.compile(fnmatch.translate(item)))
-        for item in given
-    )
-
-
 def _matching(patterns: Sequence[NamePattern], *names: str) -> list[NamePattern]:
     return [pattern for pattern in patterns if pattern.matches(*names)]
 
@@ -287,14 +241,3 @@ def _left_out(name: str, owner: str, include: Sequence[NamePattern], exclude: Se
         return "matches no pattern of include"
     hit = _matching(exclude, name)
     return f"matches {hit[0].text!r} of exclude" if hit else None
-
-
-def _unmatched(argument: str, patterns: Sequence[NamePattern], names: Sequence[str]) -> list[str]:
-    """A sentence for each pattern that matches nothing."""
-    sentences = []
-    for pattern in patterns:
-        if not pattern.matches(*names):
-            guess = nearest(pattern.text, names)
-            hint = f" (did you mean {guess!r}?)" if guess else f" among {', '.join(names) or 'none'}"
-            sentences.append(f"{argument} pattern {pattern.text!r} matches no layer{hint}.")
-    return sentences

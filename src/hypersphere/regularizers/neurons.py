@@ -33,7 +33,9 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-__all__ = ["has_neurons", "is_head", "neurons", "neurons_in_any_order"]
+from hypersphere.nn.selection import is_head
+
+__all__ = ["has_neurons", "neurons", "neurons_in_any_order"]
 
 
 @functools.singledispatch
@@ -52,11 +54,6 @@ def neurons(layer: nn.Module) -> dict[str, Tensor]:
         {'': (2, 3, 18)}
     """
     return {"": _weight(layer)} if is_head(layer) else {}
-
-
-def is_head(layer: nn.Module) -> bool:
-    """Whether a module is a classification head: it has `margin_logits` and a `weight`, as `nn.MarginHead` has."""
-    return hasattr(type(layer), "margin_logits") and hasattr(layer, "weight")
 
 
 def has_neurons(layer: nn.Module) -> bool:

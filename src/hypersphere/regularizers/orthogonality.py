@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hypersphere.checks import lookup
 from hypersphere.functional.orthogonality import ORTHOGONALITIES
+from hypersphere.nn.selection import Patterns
 from hypersphere.regularizers.base import LayerRegularizer, too_few
-from hypersphere.regularizers.layers import NeuronLayer, Patterns
+from hypersphere.regularizers.layers import NeuronLayer
 from hypersphere.regularizers.measures import check_options, in_stacks, num_groups
 from hypersphere.regularizers.state import LayerState
 

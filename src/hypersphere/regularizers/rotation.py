@@ -15,7 +15,8 @@ from hypersphere.checks import check_choice, check_count, problems
 from hypersphere.formulas.directions import working_dtype
 from hypersphere.functional.rotations import ROTATIONS
 from hypersphere.nn.rotation import Rotation
-from hypersphere.regularizers.layers import Patterns, find_neurons
+from hypersphere.nn.selection import Patterns
+from hypersphere.regularizers.layers import find_neurons
 
 __all__ = ["RotatedLayers", "merge_rotations", "orthogonality_error", "rotate"]
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from hypersphere.checks import check_count, check_range, lookup
 from hypersphere.formulas.poles import Covering, Polarization, PoleObjective
 from hypersphere.functional.uniformity import UNIFORMITIES, sharpest_poles
+from hypersphere.nn.selection import Patterns
 from hypersphere.regularizers.base import LayerRegularizer, too_few
-from hypersphere.regularizers.layers import NeuronLayer, Patterns
+from hypersphere.regularizers.layers import NeuronLayer
 from hypersphere.regularizers.measures import check_options, in_stacks, num_groups
 from hypersphere.regularizers.state import LayerState
 
