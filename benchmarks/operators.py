@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.common import Row, compare, peak_memory
+from benchmarks.regularizer import Step
 from hypersphere.functional import decoupled_conv2d
-from hypersphere.models import Classifier, build
-from hypersphere.nn import MarginHead, SphereConv2d
+from hypersphere.nn import SphereConv2d
 from hypersphere.regularizers import HypersphericalEnergy
 
 BATCH = 128
@@ -45,30 +45,6 @@ class Pass:
         """One pass each way."""
         self.inputs.grad = self.weight.grad = None
         self.convolve(self.inputs, self.weight, padding=1).backward(self.grad)
-
-
-class Step:
-    """One SGD step of CNN-9 32/64/128 in bfloat16: ordinary with BatchNorm, or SphereConv, with or without MHE."""
-
-    def __init__(self, operator: str, *, norm: bool, energy: bool) -> None:
-        torch.manual_seed(0)
-        model = build("cnn9", base_width=32, operator=operator, norm=norm)
-        self.classifier: nn.Module = Classifier(model, MarginHead(model.num_features, 100))
-        self.classifier = self.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.energy = HypersphericalEnergy(power=2.0, half_space=True, eps=1e-4) if energy else None
-        self.optimizer = torch.optim.SGD(self.classifier.parameters(), lr=1e-3, momentum=0.9)
-        self.images = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        self.labels = torch.randint(0, 100, (BATCH,))
-
-    def __call__(self) -> None:
-        """Forward, backward, update."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = self.classifier(self.images, self.labels)
-        if self.energy is not None:
-            loss = loss + self.energy(self.classifier)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
 
 def layer_pass(make: Callable[[], nn.Module]) -> Callable[[], object]:
@@ -118,8 +94,8 @@ def rows() -> Iterator[Row]:
         yield compare(
             f"step of CNN-9 32/64/128, SphereConv{' + BatchNorm' if norm else ''}, with MHE, bfloat16",
             "ordinary with BatchNorm",
-            Step(operator, norm=norm, energy=True),
-            Step("conv", norm=True, energy=False),
+            Step(32, HypersphericalEnergy(power=2.0, half_space=True, eps=1e-4), BATCH, operator=operator, norm=norm),
+            Step(32, None, BATCH),
             bound=None if norm else 1.25,
         )
     for what, setup in (("SphereConv2d", sphere_layer), ("Conv2d + BatchNorm2d", normed_layer)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,10 +16,10 @@ from hypersphere.nn import MarginHead
 from hypersphere.regularizers import HypersphericalEnergy
 
 
-def make_classifier(base_width: int) -> Classifier:
+def make_classifier(base_width: int, **arguments: Any) -> Classifier:
     """CNN-9 with a softmax head for 100 classes, in the memory order that is fastest."""
     torch.manual_seed(0)
-    model = build("cnn9", base_width=base_width)
+    model = build("cnn9", base_width=base_width, **arguments)
     classifier = Classifier(model, MarginHead(model.num_features, 100))
     return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -26,8 +27,8 @@ def make_classifier(base_width: int) -> Classifier:
 class Step:
     """One SGD step of a classifier in bfloat16, with or without an energy."""
 
-    def __init__(self, base_width: int, energy: nn.Module | None, batch_size: int = 128) -> None:
-        self.classifier = make_classifier(base_width)
+    def __init__(self, base_width: int, energy: nn.Module | None, batch_size: int = 128, **arguments: Any) -> None:
+        self.classifier = make_classifier(base_width, **arguments)
         self.energy = energy
         self.optimizer = torch.optim.SGD(self.classifier.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
         self.images = torch.randn(batch_size, 3, 32, 32).contiguous(memory_format=torch.channels_last)

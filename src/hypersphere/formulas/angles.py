@@ -16,10 +16,22 @@ from hypersphere.checks import check_range
 from hypersphere.formulas.arccos import arc_sine, inverse_sine
 from hypersphere.formulas.specs import as_spec
 
-__all__ = ["ANGLES", "SMALLEST_K", "Angle", "Cosine", "Linear", "Sigmoid", "SquareCosine", "as_angle"]
+__all__ = [
+    "ANGLES",
+    "SMALLEST_K",
+    "Angle",
+    "AngleLike",
+    "Cosine",
+    "Linear",
+    "Sigmoid",
+    "SquareCosine",
+    "as_angle",
+    "k_from_raw",
+    "raw_from_k",
+]
 
 SMALLEST_K = 0.05
-"""The floor of a learned k, as in the released code: k = |raw| + 0.05."""
+"""The floor of a learned k."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +209,16 @@ class SquareCosine(Angle):
         return cosine * size, size.mul_(2), None
 
 
+def k_from_raw(raw: Tensor) -> Tensor:
+    """A learned k of what is trained, as in the released code: |raw| + 0.05."""
+    return raw.abs() + SMALLEST_K
+
+
+def raw_from_k(k: float) -> float:
+    """Where training starts for a k of 0.05 or more."""
+    return k - SMALLEST_K
+
+
 ANGLES: dict[str, Angle] = {
     "cosine": Cosine(),
     "linear": Linear(),
@@ -206,7 +228,11 @@ ANGLES: dict[str, Angle] = {
 }
 
 
-def as_angle(value: str | Mapping[str, Any] | Angle) -> Angle:
+AngleLike = str | Mapping[str, Any] | Angle
+"""How a user gives an angle function: by name, by a mapping with a name, or as an object."""
+
+
+def as_angle(value: AngleLike) -> Angle:
     """The angle function that a name, a mapping such as {"name": "sigmoid", "k": 0.5} or an object means.
 
     Raises:

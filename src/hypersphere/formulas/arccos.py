@@ -28,25 +28,17 @@ def _at_the_end(cosine: Tensor) -> Tensor:
     return cosine.abs() > 1 - 4 * torch.finfo(cosine.dtype).eps
 
 
-class _AngleFromCosine(torch.autograd.Function):
-    """Arc cosine of a clamped cosine; its derivative is written in differentiable operations, so it can be repeated."""
+class _OfCosine(torch.autograd.Function):
+    """A function of the cosine whose derivative is written in differentiable operations, so it can be repeated."""
 
     generate_vmap_rule = True
-
-    @staticmethod
-    def forward(cosine: Tensor) -> Tensor:
-        return arc_cosine(cosine)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        return grad_outputs[0] * angle_slope(ctx.saved_tensors[0])
 
-
-class _AngleBothWays(_AngleFromCosine):
+class _BothWays(_OfCosine):
     """The same with a forward-mode derivative, which compilers do not take."""
 
     @staticmethod
@@ -54,9 +46,23 @@ class _AngleBothWays(_AngleFromCosine):
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
 
+
+class _AngleFromCosine(_OfCosine):
+    """Arc cosine of a clamped cosine."""
+
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        return tangents[0] * angle_slope(ctx.saved_tensors[0])
+    def forward(cosine: Tensor) -> Tensor:
+        return arc_cosine(cosine)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0] * angle_slope(ctx.saved_tensors[0])
+
+
+class _AngleBothWays(_BothWays, _AngleFromCosine):
+    """Elementwise, so that forward and backward are one product."""
+
+    jvp = staticmethod(_AngleFromCosine.backward)
 
 
 def angle_slope(cosine: Tensor) -> Tensor:
@@ -96,35 +102,22 @@ def angle_from_cosine(cosine: Tensor) -> Tensor:
     return angle
 
 
-class _ArcSine(torch.autograd.Function):
-    """Arc sine of a clamped cosine, differentiable any number of times."""
-
-    generate_vmap_rule = True
+class _ArcSine(_OfCosine):
+    """Arc sine of a clamped cosine."""
 
     @staticmethod
     def forward(cosine: Tensor) -> Tensor:
         return cosine.clamp(-1, 1).asin_()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
         return grad_outputs[0] * inverse_sine(ctx.saved_tensors[0])
 
 
-class _ArcSineBothWays(_ArcSine):
-    """The same with a forward-mode derivative, which compilers do not take."""
+class _ArcSineBothWays(_BothWays, _ArcSine):
+    """Elementwise, so that forward and backward are one product."""
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        return tangents[0] * inverse_sine(ctx.saved_tensors[0])
+    jvp = staticmethod(_ArcSine.backward)
 
 
 def arc_sine(cosine: Tensor) -> Tensor:

@@ -21,16 +21,19 @@ __all__ = [
     "Linear",
     "Log",
     "Magnitude",
+    "MagnitudeLike",
     "Mix",
     "Power",
     "Segmented",
     "Sphere",
     "Tanh",
     "as_magnitude",
+    "radius_from_raw",
+    "raw_from_radius",
 ]
 
 RADIUS_FLOOR = 1e-4
-"""What a learned radius never falls below: radius = raw² + 1e-4, as in the released code."""
+"""What a learned radius never falls below."""
 
 # a length or radius below this counts as this where it is divided by or its logarithm is taken
 _SMALLEST = 1e-15
@@ -344,6 +347,16 @@ class Power(Magnitude):
         return value, exponent * value / norm, None if parameter is None else value * logarithm
 
 
+def radius_from_raw(raw: Tensor) -> Tensor:
+    """A learned radius of what is trained, as in the released code: raw² + 1e-4."""
+    return raw.square() + RADIUS_FLOOR
+
+
+def raw_from_radius(radius: float) -> float:
+    """Where training starts for a radius above 1e-4."""
+    return float((radius - RADIUS_FLOOR) ** 0.5)
+
+
 MAGNITUDES: dict[str, Magnitude] = {
     "sphere": Sphere(),
     "ball": Ball(),
@@ -359,7 +372,11 @@ MAGNITUDES: dict[str, Magnitude] = {
 }
 
 
-def as_magnitude(value: str | Mapping[str, Any] | Magnitude) -> Magnitude:
+MagnitudeLike = str | Mapping[str, Any] | Magnitude
+"""How a user gives a magnitude: by name, by a mapping with a name, or as an object."""
+
+
+def as_magnitude(value: MagnitudeLike) -> Magnitude:
     """The magnitude that a name, a mapping such as {"name": "ball", "radius": 2.0} or an object means.
 
     Raises:

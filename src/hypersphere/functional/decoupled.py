@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import Angle, Cosine, as_angle
+from hypersphere.formulas.angles import AngleLike, Cosine, as_angle
 from hypersphere.formulas.directions import narrow, unit_rows, widen, working_dtype
-from hypersphere.formulas.magnitudes import Magnitude, as_magnitude
+from hypersphere.formulas.magnitudes import Magnitude, MagnitudeLike, as_magnitude
 from hypersphere.formulas.patches import Size, batched, window_of
 from hypersphere.kernels.decoupled import Arguments, Operator, fused, reasons_not
 
@@ -33,9 +32,6 @@ WEIGHTINGS: dict[str, str] = {
     "separate": "times h(|w|) / alpha",
 }
 """How the length of a kernel enters; None, the default, leaves it out, so that all kernels count alike."""
-
-AngleLike = str | Mapping[str, Any] | Angle
-MagnitudeLike = str | Mapping[str, Any] | Magnitude
 
 
 def decoupled_conv2d(
@@ -264,7 +260,7 @@ def decouple(
     arguments = Arguments(
         _cast(inputs, compute),
         narrow(unit, compute),
-        k if chosen.learnable or k is not None else None,
+        k,
         parameter,
         factor,
         joint,

@@ -194,7 +194,7 @@ class _Call:
         self.rounds_factors = arguments.inputs.dtype in (self.dtype, torch.bfloat16)
         groups, window = operator.window.groups, operator.window
         if squares is None:
-            squares = window.sums(channel_squares(arguments.inputs, groups, self.dtype)).clamp_min_(0)
+            squares = window.sums(channel_squares(arguments.inputs, groups, self.dtype))
         self.squares = squares
         self.dots = operator.products(arguments.inputs, arguments.kernels) if dots is None else dots
         norm, inverse = operator.norms(squares)

@@ -13,8 +13,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from hypersphere.checks import problems
-from hypersphere.formulas.angles import Angle
-from hypersphere.formulas.magnitudes import Magnitude
+from hypersphere.formulas.angles import AngleLike
+from hypersphere.formulas.magnitudes import MagnitudeLike
 from hypersphere.nn.decoupled import DecoupledLayer
 from hypersphere.nn.plan import FORMS, places_of, planned, reason_closed
 from hypersphere.nn.selection import Patterns
@@ -27,8 +27,8 @@ Model = TypeVar("Model", bound=nn.Module)
 def convert(
     model: Model,
     *,
-    angle: str | Mapping[str, Any] | Angle = "cosine",
-    magnitude: str | Mapping[str, Any] | Magnitude = "sphere",
+    angle: AngleLike = "cosine",
+    magnitude: MagnitudeLike = "sphere",
     weighting: str | None = None,
     gain: bool = False,
     eps: float = 1e-4,

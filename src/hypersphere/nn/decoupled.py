@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,9 +11,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import SMALLEST_K, Angle, as_angle
+from hypersphere.formulas.angles import AngleLike, as_angle, k_from_raw, raw_from_k
 from hypersphere.formulas.directions import working_dtype
-from hypersphere.formulas.magnitudes import RADIUS_FLOOR, Magnitude, as_magnitude
+from hypersphere.formulas.magnitudes import MagnitudeLike, as_magnitude, radius_from_raw, raw_from_radius
 from hypersphere.functional.decoupled import WEIGHTINGS, decouple, unit_kernels
 
 __all__ = [
@@ -25,8 +24,6 @@ __all__ = [
     "DecoupledLinear",
 ]
 
-AngleLike = str | Mapping[str, Any] | Angle
-MagnitudeLike = str | Mapping[str, Any] | Magnitude
 Size = int | tuple[int, ...]
 
 
@@ -96,9 +93,9 @@ class DecoupledLayer(nn.Module):
         """Set k, radius, exponent, gain and the running norm to their starts; weight and bias are left alone."""
         angle, magnitude = self.angle, self.magnitude
         if self.raw_k is not None:
-            nn.init.constant_(self.raw_k, angle.k - SMALLEST_K)  # type: ignore[attr-defined]
+            nn.init.constant_(self.raw_k, raw_from_k(angle.k))  # type: ignore[attr-defined]
         if self.raw_radius is not None:
-            nn.init.constant_(self.raw_radius, (magnitude.radius - RADIUS_FLOOR) ** 0.5)  # type: ignore[attr-defined]
+            nn.init.constant_(self.raw_radius, raw_from_radius(magnitude.radius))  # type: ignore[attr-defined]
         if self.exponent is not None:
             nn.init.constant_(self.exponent, magnitude.exponent)  # type: ignore[attr-defined]
         if self.gain is not None:
@@ -111,12 +108,12 @@ class DecoupledLayer(nn.Module):
     @property
     def k(self) -> Tensor | None:
         """The learned k of every output channel, (O,), in radians; None where it is fixed or the angle has none."""
-        return None if self.raw_k is None else self.raw_k.abs() + SMALLEST_K
+        return None if self.raw_k is None else k_from_raw(self.raw_k)
 
     @property
     def radius(self) -> Tensor | None:
         """The learned radius of every output channel, (O,), in units of the magnitude; None where there is none."""
-        return None if self.raw_radius is None else self.raw_radius.square() + RADIUS_FLOOR
+        return None if self.raw_radius is None else radius_from_raw(self.raw_radius)
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -252,10 +249,9 @@ class DecoupledConv2d(DecoupledLayer, nn.Conv2d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        place: Any = (stride, padding, dilation, groups)
-        mode: Any = (bias, padding_mode)
-        base: Any = nn.Conv2d
-        base.__init__(self, in_channels, out_channels, kernel_size, *place, *mode, device=device, dtype=dtype)
+        # in one tuple: torch spells the types of sizes once for each number of axes
+        given: Any = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(*(*given, device, dtype))
         self._add_operator(angle, magnitude, weighting, gain, eps)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -291,10 +287,9 @@ class DecoupledConv1d(DecoupledLayer, nn.Conv1d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        place: Any = (stride, padding, dilation, groups)
-        mode: Any = (bias, padding_mode)
-        base: Any = nn.Conv1d
-        base.__init__(self, in_channels, out_channels, kernel_size, *place, *mode, device=device, dtype=dtype)
+        # in one tuple: torch spells the types of sizes once for each number of axes
+        given: Any = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(*(*given, device, dtype))
         self._add_operator(angle, magnitude, weighting, gain, eps)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -330,10 +325,9 @@ class DecoupledConv3d(DecoupledLayer, nn.Conv3d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        place: Any = (stride, padding, dilation, groups)
-        mode: Any = (bias, padding_mode)
-        base: Any = nn.Conv3d
-        base.__init__(self, in_channels, out_channels, kernel_size, *place, *mode, device=device, dtype=dtype)
+        # in one tuple: torch spells the types of sizes once for each number of axes
+        given: Any = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(*(*given, device, dtype))
         self._add_operator(angle, magnitude, weighting, gain, eps)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -363,7 +357,7 @@ class DecoupledLinear(DecoupledLayer, nn.Linear):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
+        super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self._add_operator(angle, magnitude, weighting, gain, eps)
 
     def forward(self, input: Tensor) -> Tensor:

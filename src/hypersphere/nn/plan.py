@@ -17,8 +17,8 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from hypersphere.checks import problems
-from hypersphere.formulas.angles import Angle
-from hypersphere.formulas.magnitudes import Magnitude
+from hypersphere.formulas.angles import AngleLike
+from hypersphere.formulas.magnitudes import MagnitudeLike
 from hypersphere.nn.decoupled import (
     DecoupledConv1d,
     DecoupledConv2d,
@@ -104,8 +104,8 @@ class Place:
 def plan_conversion(
     model: nn.Module,
     *,
-    angle: str | Mapping[str, Any] | Angle = "cosine",
-    magnitude: str | Mapping[str, Any] | Magnitude = "sphere",
+    angle: AngleLike = "cosine",
+    magnitude: MagnitudeLike = "sphere",
     weighting: str | None = None,
     gain: bool = False,
     eps: float = 1e-4,

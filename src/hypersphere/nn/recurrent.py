@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hypersphere.checks import check_choice, check_count, check_floating, check_range
-from hypersphere.formulas.angles import SMALLEST_K, Angle, Sigmoid, as_angle
+from hypersphere.formulas.angles import AngleLike, Sigmoid, as_angle, k_from_raw, raw_from_k
 from hypersphere.formulas.directions import narrow, widen, working_dtype
 from hypersphere.functional.decoupled import decoupled_linear, unit_kernels
 
@@ -47,7 +45,7 @@ class _SphereCell(nn.Module):
         hidden_size: int,
         bias: bool,
         *,
-        angle: str | Mapping[str, Any] | Angle,
+        angle: AngleLike,
         eps: float,
         form: str,
         device: torch.device | str | None,
@@ -82,12 +80,12 @@ class _SphereCell(nn.Module):
             nn.init.zeros_(self.bias)
         if self.raw_k is not None:
             assert isinstance(self.angle, Sigmoid)
-            nn.init.constant_(self.raw_k, self.angle.k - SMALLEST_K)
+            nn.init.constant_(self.raw_k, raw_from_k(self.angle.k))
 
     @property
     def k(self) -> Tensor | None:
         """The learned k of every unit, |raw_k| + 0.05; None where it is not learned."""
-        return None if self.raw_k is None else self.raw_k.abs() + SMALLEST_K
+        return None if self.raw_k is None else k_from_raw(self.raw_k)
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -219,7 +217,7 @@ class SphereRNNCell(_SphereCell):
         bias: bool = True,
         nonlinearity: str = "tanh",
         *,
-        angle: str | Mapping[str, Any] | Angle = "cosine",
+        angle: AngleLike = "cosine",
         eps: float = 1e-4,
         form: str = "sum",
         device: torch.device | str | None = None,
@@ -277,7 +275,7 @@ class SphereGRUCell(_SphereCell):
         hidden_size: int,
         bias: bool = True,
         *,
-        angle: str | Mapping[str, Any] | Angle = "cosine",
+        angle: AngleLike = "cosine",
         eps: float = 1e-4,
         form: str = "sum",
         device: torch.device | str | None = None,
@@ -336,7 +334,7 @@ class SphereLSTMCell(_SphereCell):
         hidden_size: int,
         bias: bool = True,
         *,
-        angle: str | Mapping[str, Any] | Angle = "cosine",
+        angle: AngleLike = "cosine",
         eps: float = 1e-4,
         form: str = "sum",
         device: torch.device | str | None = None,

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from hypersphere.formulas.angles import AngleLike
 from hypersphere.nn.decoupled import (
-    AngleLike,
     DecoupledConv1d,
     DecoupledConv2d,
     DecoupledConv3d,

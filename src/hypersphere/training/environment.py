@@ -16,9 +16,14 @@ import torch
 
 import hypersphere
 
-__all__ = ["describe_environment"]
+__all__ = ["current_device", "describe_environment"]
 
 _PACKAGES = ("torch", "numpy", "accelerate", "datasets", "safetensors", "pillow")
+
+
+def current_device() -> torch.device:
+    """The accelerator that PyTorch has chosen, or the CPU where there is none."""
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 def describe_environment(device: torch.device, *, seed: int, num_processes: int) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from hypersphere.config import OptimizerConfig
+from hypersphere.formulas.directions import widen, working_dtype
+from hypersphere.functional.decoupled import unit_kernels
 from hypersphere.nn.decoupled import DecoupledLayer
 
 __all__ = ["AngularKernels", "angular_layers"]
@@ -95,9 +97,9 @@ class AngularKernels:
 
 def _lengths(layer: DecoupledLayer) -> Tensor:
     """sqrt(|w|² + eps) of each kernel, in a shape that multiplies the weight."""
-    weight = layer.weight
-    squares = weight.detach().flatten(1).square().sum(dim=1)
-    return (squares + layer.eps).sqrt().view(-1, *[1] * (weight.dim() - 1))
+    weight = layer.weight.detach()
+    lengths = unit_kernels(widen(weight, working_dtype(weight.dtype)), layer.eps)[1]
+    return lengths.to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
 
 
 def _own_decay(optimizer: torch.optim.Optimizer, weight: Tensor) -> float:

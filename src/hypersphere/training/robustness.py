@@ -19,7 +19,8 @@ from hypersphere.evaluation.attacks import Logits
 from hypersphere.evaluation.minimum_norm import require_foolbox
 from hypersphere.evaluation.protocol import EPSILON, choose_attacks
 from hypersphere.evaluation.robustness import measure_robustness, write_robustness
-from hypersphere.models import Classifier, load_classifier
+from hypersphere.models import Classifier, PixelClassifier, load_classifier
+from hypersphere.training.environment import current_device
 from hypersphere.training.folder import CONFIG_FILE
 from hypersphere.training.run import check_fit, trained_steps
 from hypersphere.training.settings import read_config
@@ -80,8 +81,7 @@ def evaluate_robustness(
     images = load_images(data or config.data, split=split)
     check_fit(images, spec["data"], folder)
     indices = draw_samples(images, samples, seed=seed)
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    assert device is not None
+    device = current_device()
     found = measure_robustness(
         pixels_to_logits(classifier, spec["data"], device),
         _batches(images.subset(indices), device, quiet),
@@ -112,12 +112,10 @@ def pixels_to_logits(classifier: Classifier, data: dict[str, Any], device: torch
         data: section `data` of `model.json`; mean and deviation are in units of pixels 0..255.
         device: where images will be.
     """
-    classifier.to(device).eval().requires_grad_(False)
-    mean, std = (torch.tensor(data[name], device=device).float().view(-1, 1, 1) for name in ("mean", "std"))
+    deployed = PixelClassifier(classifier, data).to(device).eval().requires_grad_(False)
 
     def logits(images: Tensor) -> Tensor:
-        found = classifier((255 * images - mean) / std)
-        assert isinstance(found, Tensor)
+        found: Tensor = deployed(255 * images)["logits"]
         return found
 
     return logits

@@ -25,7 +25,7 @@ from hypersphere.models import Classifier, build_classifier, load_classifier, sa
 from hypersphere.training.adversary import Adversary
 from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import CHECKPOINT
-from hypersphere.training.environment import describe_environment
+from hypersphere.training.environment import current_device, describe_environment
 from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
 from hypersphere.training.loop import Trainer, autocast
 from hypersphere.training.operators import record_operators
@@ -273,8 +273,7 @@ def evaluate(
     images = load_images(data or config.data, split=split)
     expected = spec["data"]
     check_fit(images, expected, folder)
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    assert device is not None
+    device = current_device()
     classifier.to(device)
 
     def forward(pixels: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
