@@ -208,3 +208,19 @@ def test_a_part_larger_than_the_image_is_refused() -> None:
         augment(images, crop=0, generator=generator(0))
     with pytest.raises(TypeError, match=r"center_crop: expected images of dtype torch.uint8"):
         center_crop(images.float(), 2)
+
+
+def test_a_crop_may_be_wider_than_high() -> None:
+    image = torch.arange(30, dtype=torch.uint8).view(1, 1, 5, 6)
+    assert torch.equal(center_crop(image, [3, 4]), image[:, :, 1:4, 1:5])
+    assert torch.equal(center_crop(image, [5, 3]), image[:, :, :, 1:4])
+    parts = augment(image.expand(200, -1, -1, -1), crop=[5, 4], generator=generator(0))
+    # the first number of a part is where it was cut: only the columns 0, 1 and 2
+    assert parts.shape == (200, 1, 5, 4)
+    assert set(parts[:, 0, 0, 0].tolist()) == {0, 1, 2}
+    for part in parts[:20, 0]:
+        left = int(part[0, 0])
+        assert torch.equal(part, image[0, 0, :, left : left + 4])
+    for wrong in ([6, 6], [5, 7]):
+        with pytest.raises(ValueError, match=r"crop must be at most the image size 5x6, got \["):
+            center_crop(image, wrong)

@@ -90,6 +90,28 @@ def test_images_are_cropped_and_resized_to_the_size_asked_for() -> None:
     assert torch.equal(images[2], images[0])
 
 
+def test_a_part_that_has_the_size_is_cut_and_not_resampled() -> None:
+    for shape, size, part in (
+        ((112, 112, 3), [112, 96], (slice(0, 112), slice(8, 104))),
+        ((112, 112, 3), [90, 112], (slice(11, 101), slice(0, 112))),
+        ((9, 5, 3), [5, 5], (slice(2, 7), slice(0, 5))),
+    ):
+        (image,) = noise(1, shape)
+        (pixels,) = decode_all(rows_of([encode(image)]), size)
+        assert torch.equal(pixels.permute(1, 2, 0), torch.from_numpy(image[part].copy()))
+
+
+def test_the_largest_part_of_the_aspect_is_taken_or_all_of_the_image() -> None:
+    # bands of 10, 40 and 10 columns; of 40x60 the middle 40x20 has the aspect of 10x5
+    image = np.repeat(np.array([10, 100, 200], dtype=np.uint8), [10, 40, 10])[None].repeat(40, 0)
+    (narrow,) = decode_all(rows_of([encode(image)]), [10, 5])
+    assert torch.equal(narrow, torch.full((1, 10, 5), 100, dtype=torch.uint8))
+    (whole,) = decode_all(rows_of([encode(image)]), [10, 6], resize="squeeze")
+    assert whole.shape == (1, 10, 6)
+    assert (whole[0, :, 0] < 50).all()
+    assert (whole[0, :, 5] > 150).all()
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
 def test_every_mode_can_be_resized(mode: str) -> None:
     image = Image.fromarray(noise(1, (9, 12, 3))[0]).convert(mode)

@@ -262,6 +262,22 @@ def test_evaluation_sees_the_middle_and_training_the_whole(animals: Path, stream
         load_images(DataConfig(name=str(animals), crop=5, stream=stream), split="test")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_sizes_need_not_be_square(animals: Path, stream: bool, decoded: list[str]) -> None:
+    whole = load_images(DataConfig(name=str(animals), stream=stream), split="test")
+    narrow = load_images(DataConfig(name=str(animals), size=[4, 2], stream=stream), split="test")
+    part = load_images(DataConfig(name=str(animals), size=[4, 2], crop=[2, 2], stream=stream), split="test")
+    assert (narrow.image_shape, part.image_shape) == ((3, 4, 2), (3, 2, 2))
+    (images, _), (cut, _), (middle, _) = (next(found.batches(6)) for found in (whole, narrow, part))
+    assert torch.equal(cut, images[:, :, :, 1:3])
+    assert torch.equal(middle, images[:, :, 1:3, 1:3])
+    assert len(decoded) == (0 if stream else 2)
+    # a square in two numbers is a square
+    load_images(DataConfig(name=str(animals), size=2, stream=stream), split="test")
+    load_images(DataConfig(name=str(animals), size=[2, 2], stream=stream), split="test")
+    assert len(decoded) == (0 if stream else 3)
+
+
 def test_a_damaged_cache_is_made_again(animals: Path, decoded: list[str], own_caches: Path) -> None:
     load_images(str(animals), split="train")
     (file,) = own_caches.iterdir()

@@ -152,6 +152,7 @@ def test_the_middle_is_cut_out_after_decoding() -> None:
     assert images.image_shape == (3, 2, 2)
     assert next(images.batches(5))[0].shape == (5, 3, 2, 2)
     assert shown(images.batches(5)) == shown(stream().batches(5))
+    assert stream().center_crop([4, 2]).image_shape == (3, 4, 2)
     with pytest.raises(ValueError, match=r"far: data.crop is 5, larger than its images of 4x4"):
         stream().center_crop(5)
 

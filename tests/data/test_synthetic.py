@@ -46,3 +46,9 @@ def test_wrong_arguments_are_refused() -> None:
         load_synthetic("train", size=0)
     with pytest.raises(ValueError, match=r"synthetic: .*split.*'validation'"):
         load_synthetic("validation")
+
+
+def test_images_need_not_be_square() -> None:
+    images = load_synthetic("test", size=[12, 20])
+    assert images.image_shape == (3, 12, 20)
+    assert torch.equal(load_synthetic("test", size=[12, 12]).images, load_synthetic("test", size=12).images)

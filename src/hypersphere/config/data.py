@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hypersphere.config.ranges import require
+from hypersphere.config.sizes import sides, size_problem
 
 __all__ = ["DataConfig"]
 
@@ -19,10 +20,12 @@ class DataConfig:
         name: a name from `hypersphere list`, or a folder, a CSV file or a Parquet file.
         image_column: the column of images, or None to find it.
         label_column: the column of labels, or None to find it.
-        size: None if all images have one height and width, or the side length that each is brought to.
-        resize: how: "crop" takes the largest square in the middle, "squeeze" the whole image, whatever its aspect.
-        crop: None, or the side of the part that the model sees: cut from a random place of a training image, and from
-            the middle in evaluation.
+        size: None if all images have one height and width, or what each is brought to: the side of a square, or
+            [height, width].
+        resize: how: "crop" takes the largest part in the middle that has this aspect, "squeeze" the whole image,
+            whatever its own.
+        crop: None, or the size of the part that the model sees, one number or [height, width]: cut from a random place
+            of a training image, and from the middle in evaluation.
         validation: fraction of train used as the validation split, in [0, 1).
         split_seed: picks the validation split, and the test split of a set that has none.
         keep: class name or number -> fraction of its train images to keep.
@@ -41,9 +44,9 @@ class DataConfig:
     name: str = "digits"
     image_column: str | None = None
     label_column: str | None = None
-    size: int | None = None
+    size: int | list[int] | None = None
     resize: Literal["crop", "squeeze"] = "crop"
-    crop: int | None = None
+    crop: int | list[int] | None = None
     validation: float = 0.0
     split_seed: int = 0
     keep: dict[str, float] = field(default_factory=dict)
@@ -58,14 +61,16 @@ class DataConfig:
     shuffle_buffer: int = 4096
 
     def __post_init__(self) -> None:
+        given = {"size": self.size, "crop": self.crop}
+        found = (size_problem(name, size) for name, size in given.items() if size is not None)
+        wrong: list[str] = [sentence for sentence in found if sentence]
         require(
             "data",
-            {
+            dict.fromkeys(wrong, False)
+            | {
                 f"validation must lie in [0, 1), got {self.validation:g}.": 0 <= self.validation < 1,
                 f"padding must be 0 or more, got {self.padding}.": self.padding >= 0,
-                f"crop must be 1 or more, and no more than size, got {self.crop} of {self.size}.": (
-                    self.crop is None or 1 <= self.crop <= (self.size or self.crop)
-                ),
+                f"crop must be no more than size, got {self.crop} of {self.size}.": bool(wrong) or self._crop_fits(),
                 f"shuffle_buffer must be 1 or more, got {self.shuffle_buffer}.": self.shuffle_buffer >= 1,
                 f"every number of std must be above 0, got {self.std}.": min(self.std, default=0) > 0,
                 f"every fraction of keep must lie in [0, 1], got {self.keep}.": all(
@@ -73,3 +78,10 @@ class DataConfig:
                 ),
             },
         )
+
+    def _crop_fits(self) -> bool:
+        """Whether the part is no larger than what it is cut from, as far as that is known here."""
+        if self.size is None or self.crop is None:
+            return True
+        whole, part = sides("data", "size", self.size), sides("data", "crop", self.crop)
+        return part[0] <= whole[0] and part[1] <= whole[1]

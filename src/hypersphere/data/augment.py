@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from hypersphere.checks import check_choice, check_count, check_range
+from hypersphere.checks import check_choice, check_range
+from hypersphere.config.sizes import sides
 
 __all__ = ["PADDING_MODES", "augment", "center_crop", "normalize_pixels"]
 
@@ -25,7 +26,7 @@ def augment(
     *,
     padding: int = 0,
     padding_mode: str = "zero",
-    crop: int | None = None,
+    crop: int | Sequence[int] | None = None,
     flip: bool = False,
     generator: torch.Generator,
 ) -> UInt8[Tensor, "N C h w"]:
@@ -35,8 +36,9 @@ def augment(
         images: N images, on any device.
         padding: pixels on each side, >= 0; one of (2 padding + 1)² offsets, equally likely.
         padding_mode: "zero", or "symmetric" as in the released code of the energy papers.
-        crop: side of the square that is cut out, 1 .. min(H, W); each place inside the padded image is equally likely.
-            None for the size of the image: nothing is cut without padding.
+        crop: size of the part that is cut out, one number for a square or [height, width], 1 .. H and 1 .. W; each
+            place inside the padded image is equally likely. None for the size of the image: nothing is cut without
+            padding.
         flip: whether to mirror.
         generator: where the offsets and flips come from. The same state gives the same result on every device, as long
             as the generator itself is on the same kind of device.
@@ -89,12 +91,12 @@ def augment(
     return images.flatten(2).gather(2, index).view(num, channels, *cut)
 
 
-def center_crop(images: UInt8[Tensor, "N C H W"], side: int) -> UInt8[Tensor, "N C h w"]:
-    """The square in the middle of each image, as a view; a spare odd row or column lies at the bottom or right.
+def center_crop(images: UInt8[Tensor, "N C H W"], size: int | Sequence[int]) -> UInt8[Tensor, "N C h w"]:
+    """The part in the middle of each image, as a view; a spare odd row or column lies at the bottom or right.
 
     Args:
         images: N images.
-        side: height and width of what is left, 1 .. min(H, W).
+        size: height and width of what is left, 1 .. H and 1 .. W: one number for a square, or both.
 
     Raises:
         TypeError: if `images` is not uint8.
@@ -105,17 +107,17 @@ def center_crop(images: UInt8[Tensor, "N C H W"], side: int) -> UInt8[Tensor, "N
         tensor([[[[4]]]], dtype=torch.uint8)
     """
     _check_images("center_crop", images)
-    _crop_size("center_crop", images, side)
-    top, left = ((size - side) // 2 for size in images.shape[2:])
-    return images[:, :, top : top + side, left : left + side]
+    height, width = _crop_size("center_crop", images, size)
+    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    return images[:, :, top : top + height, left : left + width]
 
 
-def _crop_size(who: str, images: Tensor, side: int) -> tuple[int, int]:
-    check_count(who, "crop", side, low=1)
+def _crop_size(who: str, images: Tensor, size: int | Sequence[int]) -> tuple[int, int]:
+    cut = sides(who, "crop", size)
     height, width = images.shape[2:]
-    if side > min(height, width):
-        raise ValueError(f"{who}: crop must be at most the image size {height}x{width}, got {side}.")
-    return side, side
+    if cut[0] > height or cut[1] > width:
+        raise ValueError(f"{who}: crop must be at most the image size {height}x{width}, got {size}.")
+    return cut
 
 
 def _reflect(position: Int[Tensor, "N L"], size: int) -> Int[Tensor, "N L"]:

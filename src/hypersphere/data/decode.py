@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from hypersphere.config.sizes import sides
 from hypersphere.data.extras import needed_for
 from hypersphere.data.images import usable_cores
 from hypersphere.data.sources import Encoded, Rows, one_line
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["RESIZES", "ImageReader", "decode_all", "is_grey", "open_image", "reader_for", "threads_for"]
 
 RESIZES: dict[str, str] = {
-    "crop": "the largest square in the middle, resized: the shorter side becomes the new size",
+    "crop": "the largest part in the middle that has the new aspect (of a square the shorter side), resized",
     "squeeze": "the whole image, its height and width resized apart from each other",
 }
 
@@ -42,13 +44,13 @@ class ImageReader:
 
     Args:
         shape: (channels, height, width) of every image; one channel is grey, three are RGB.
-        size: None to refuse images of another height or width, or the side length (= height = width) to which each is
-            brought (bicubic).
-        resize: a key of `RESIZES`: what of an image that is no square is brought to that size.
+        size: None to refuse images of another height or width, or what each is brought to (bicubic): one number for a
+            square, or [height, width].
+        resize: a key of `RESIZES`: what of an image of another aspect is brought to that size.
     """
 
     shape: tuple[int, int, int]
-    size: int | None
+    size: int | Sequence[int] | None
     resize: str = "crop"
 
     def read(self, encoded: Encoded) -> np.ndarray:
@@ -98,23 +100,27 @@ class _ColourFoundError(ValueError):
     """A colour image in a set that looked grey."""
 
 
-def open_image(encoded: Encoded, size: int | None, resize: str = "crop") -> Image.Image:
+def open_image(encoded: Encoded, size: int | Sequence[int] | None, resize: str = "crop") -> Image.Image:
     """A decoded Pillow image, upright, brought to `size` if it is given; ValueError if it cannot be used."""
     with needed_for("decoding images"):
         from PIL import Image, ImageOps
     if not encoded:
         raise ValueError("there is no image")
+    wanted = None if size is None else sides("data", "size", size)[::-1]
     try:
         image: Image.Image = Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
         image.load()
         if "exif" in image.info:
             image = ImageOps.exif_transpose(image)
-        if image.mode in _GREY + _COLOUR and size is not None and image.size != (size, size):
+        if image.mode in _GREY + _COLOUR and wanted is not None and image.size != wanted:
             if image.mode in ("1", "P", "PA"):
                 image = image.convert("L" if image.mode == "1" else "RGBA")
-            square = (size, size)
             bicubic = Image.Resampling.BICUBIC
-            image = ImageOps.fit(image, square) if resize == "crop" else image.resize(square, bicubic)
+            if resize == "squeeze":
+                image = image.resize(wanted, bicubic)
+            else:
+                part = _middle(image.size, wanted)
+                image = image.crop(part) if part is not None else ImageOps.fit(image, wanted, bicubic)
     # a decoder of a damaged file may raise anything
     except Exception as error:
         raise ValueError(f"the image cannot be decoded ({one_line(error)})") from error
@@ -123,12 +129,22 @@ def open_image(encoded: Encoded, size: int | None, resize: str = "crop") -> Imag
     return image
 
 
+def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """The box in the middle that already has the wanted size, so that its pixels stay as they are; None elsewhere."""
+    spare = [have - want for have, want in zip(size, wanted, strict=True)]
+    # one side fits, and as much goes from both ends of the other
+    if min(spare) != 0 or max(spare) % 2:
+        return None
+    left, top = spare[0] // 2, spare[1] // 2
+    return left, top, left + wanted[0], top + wanted[1]
+
+
 def is_grey(image: Image.Image) -> bool:
     """Whether an image has one channel, besides transparency."""
     return image.mode in _GREY
 
 
-def reader_for(rows: Rows, size: int | None, *, resize: str = "crop") -> ImageReader:
+def reader_for(rows: Rows, size: int | Sequence[int] | None, *, resize: str = "crop") -> ImageReader:
     """The reader for a set that is not decoded first: shape of its first image, colour unless all of a sample are grey.
 
     Raises:
@@ -153,7 +169,7 @@ def threads_for(shape: tuple[int, int, int]) -> int:
 
 
 def decode_all(
-    rows: Rows, size: int | None, *, resize: str = "crop", channels: int | None = None
+    rows: Rows, size: int | Sequence[int] | None, *, resize: str = "crop", channels: int | None = None
 ) -> UInt8[Tensor, "N C H W"]:
     """Every image of a set, decoded in parallel.
 
@@ -195,7 +211,7 @@ def decode_all(
     return torch.from_numpy(images)
 
 
-def _first_shape(rows: Rows, size: int | None, resize: str) -> tuple[int, int, int]:
+def _first_shape(rows: Rows, size: int | Sequence[int] | None, resize: str) -> tuple[int, int, int]:
     """(channels, height, width) of the first image that can be opened: a bad first one is reported with the rest."""
     problem = None
     for number in range(len(rows.labels)):

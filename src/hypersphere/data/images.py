@@ -17,6 +17,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from hypersphere.checks import check_count
+from hypersphere.config.sizes import sides
 from hypersphere.data.augment import center_crop
 from hypersphere.data.order import index_batches, num_batches
 
@@ -132,8 +133,8 @@ class ImageSet(abc.ABC):
         """
 
     @abc.abstractmethod
-    def center_crop(self, side: int) -> ImageSet:
-        """The same images, each cut down to the square of this side in its middle, as `data.center_crop` does.
+    def center_crop(self, size: int | Sequence[int]) -> ImageSet:
+        """The same images, each cut down to this size in its middle, as `data.center_crop` does.
 
         Raises:
             ValueError: if the images are smaller.
@@ -143,16 +144,16 @@ class ImageSet(abc.ABC):
     def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
         """Images and labels of each group of sample numbers."""
 
-    def _cropped_shape(self, side: int) -> tuple[int, int, int]:
+    def _cropped_shape(self, size: int | Sequence[int]) -> tuple[int, int, int]:
         """The shape of its images when they are cut down; ValueError if they are smaller."""
-        check_count(self.name, "crop", side, low=1)
+        cut = sides(self.name, "crop", size)
         channels, height, width = self.image_shape
-        if side > min(height, width):
+        if cut[0] > height or cut[1] > width:
             raise ValueError(
-                f"{self.name}: data.crop is {side}, larger than its images of {height}x{width}; set data.size to "
-                f"{side} or more."
+                f"{self.name}: data.crop is {size}, larger than its images of {height}x{width}; set data.size to "
+                f"{size} or more."
             )
-        return channels, side, side
+        return channels, *cut
 
 
 @final
@@ -200,10 +201,10 @@ class TensorImages(ImageSet):
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         return TensorImages(self.images[chosen], self.labels[chosen], self.class_names, name=self.name)
 
-    def center_crop(self, side: int) -> TensorImages:
+    def center_crop(self, size: int | Sequence[int]) -> TensorImages:
         """The middle of each image, a view of the same memory."""
-        self._cropped_shape(side)
-        return TensorImages(center_crop(self.images, side), self.labels, self.class_names, name=self.name)
+        self._cropped_shape(size)
+        return TensorImages(center_crop(self.images, size), self.labels, self.class_names, name=self.name)
 
     def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
         for index in map(torch.from_numpy, indices):
@@ -248,10 +249,10 @@ class StreamedImages(ImageSet):
         chosen = np.asarray(indices, dtype=np.int64)
         return self._like(self._decode, self._numbers[chosen], self.labels[torch.from_numpy(chosen)], self.image_shape)
 
-    def center_crop(self, side: int) -> StreamedImages:
+    def center_crop(self, size: int | Sequence[int]) -> StreamedImages:
         """The same images, cut down to their middle once they are decoded."""
-        shape, decode = self._cropped_shape(side), self._decode
-        return self._like(lambda numbers: center_crop(decode(numbers), side), self._numbers, self.labels, shape)
+        shape, decode = self._cropped_shape(size), self._decode
+        return self._like(lambda numbers: center_crop(decode(numbers), size), self._numbers, self.labels, shape)
 
     def _like(
         self,

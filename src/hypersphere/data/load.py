@@ -13,6 +13,7 @@ import numpy as np
 
 from hypersphere.checks import check_choice, check_count, problems, unknown_name
 from hypersphere.config import DataConfig
+from hypersphere.config.sizes import sides
 from hypersphere.data import cache
 from hypersphere.data.decode import decode_all, is_grey, open_image, reader_for, threads_for
 from hypersphere.data.digits import load_digits
@@ -101,8 +102,6 @@ def load_images(config: DataConfig | str, *, split: str, whole: bool = False) ->
     check_choice(who, "split", split, list(SPLITS))
     check_count(who, "split_seed", config.split_seed, low=0)
     check_count(who, "subsample_seed", config.subsample_seed, low=0)
-    if config.size is not None:
-        check_count(who, "size", config.size, low=1)
     images = _load_split(config, split, who)
     return images if whole or config.crop is None else images.center_crop(config.crop)
 
@@ -110,7 +109,7 @@ def load_images(config: DataConfig | str, *, split: str, whole: bool = False) ->
 def _load_split(config: DataConfig, split: str, who: str) -> ImageSet:
     """The split asked for, its images as large as they are loaded."""
     if config.name == "digits":
-        if config.size not in (None, 8):
+        if config.size is not None and sides(who, "size", config.size) != (8, 8):
             raise ValueError(f"{who}: its images are 8x8 and cannot be resized, got data.size={config.size}.")
         return _divide(config, split, ("train", "test"), load_digits)
     if config.name == "synthetic":
@@ -201,7 +200,9 @@ def _published(splits: Mapping[str, Part], folder: Path) -> dict[str, Part]:
 
 def _load(source: Source, split: str, config: DataConfig) -> ImageSet:
     """A split as it is stored, from the cache if it can be."""
-    settings = [source.title, split, config.size, config.image_column, config.label_column]
+    height, width = (None, None) if config.size is None else sides(source.title, "size", config.size)
+    size = height if height == width else [height, width]
+    settings = [source.title, split, size, config.image_column, config.label_column]
     # left out where it says nothing new, so that what was kept before there was a choice is still read
     settings += [config.resize] if config.resize != "crop" else []
     settings += [str(file.absolute().parent) for files in source.files.values() for file in files[:1]]

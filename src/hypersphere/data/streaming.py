@@ -90,7 +90,7 @@ class HubStream(ImageSet):
         self._num_images = num_images
         self._reader = reader
         self._shuffle_buffer = shuffle_buffer
-        self._crop: int | None = None
+        self._crop: int | Sequence[int] | None = None
 
     def __len__(self) -> int:
         return self._num_images
@@ -102,9 +102,9 @@ class HubStream(ImageSet):
             "data.name."
         )
 
-    def center_crop(self, side: int) -> HubStream:
+    def center_crop(self, size: int | Sequence[int]) -> HubStream:
         """The same images, cut down to their middle once they are decoded."""
-        shape = self._cropped_shape(side)
+        shape = self._cropped_shape(size)
         made = HubStream(
             self._parts,
             self._num_images,
@@ -114,7 +114,7 @@ class HubStream(ImageSet):
             shuffle_buffer=self._shuffle_buffer,
             num_threads=self.num_threads,
         )
-        made._crop, made.image_shape = side, shape
+        made._crop, made.image_shape = size, shape
         return made
 
     def batches(
@@ -231,7 +231,7 @@ def open_stream(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
     resize: str = "crop",
     shuffle_buffer: int = 4096,
 ) -> dict[str, Callable[[], HubStream]]:
@@ -291,7 +291,7 @@ def _stream(
     num_images: int | None,
     *,
     columns: tuple[str | None, str | None],
-    form: tuple[int | None, str],
+    form: tuple[int | Sequence[int] | None, str],
     shuffle_buffer: int,
 ) -> HubStream:
     """One split, from the `datasets.IterableDataset` that reads it."""
@@ -331,7 +331,7 @@ def _stream(
     return HubStream(parts, num_images, names, reader, name=title, shuffle_buffer=shuffle_buffer)
 
 
-def _reader(title: str, rows: Sequence[StreamedRow], size: int | None, resize: str) -> ImageReader:
+def _reader(title: str, rows: Sequence[StreamedRow], size: int | Sequence[int] | None, resize: str) -> ImageReader:
     """The reader for images like the first ones."""
     shapes = []
     for row in rows:

@@ -194,7 +194,7 @@ def _expected(hint: Any) -> str:
     parts = get_args(hint)
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, parts))
-    many = {float: "numbers", str: "texts"}
+    many = {float: "numbers", int: "whole numbers", str: "texts"}
     if get_origin(hint) is list:
         return f"a list of {many[parts[0]]}, [a, b]"
     if get_origin(hint) is tuple:
