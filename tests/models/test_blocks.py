@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from hypersphere.models.blocks import Layers, SamePadding, Unit
+from hypersphere.models.blocks import Layers, SamePadding, Unit, in_full_precision
 from hypersphere.models.operators import make_convolution
 
 CONV = make_convolution("conv")
@@ -114,3 +114,19 @@ def test_shortcuts_are_ordinary_whatever_the_operator() -> None:
     unit = Unit(replace(LAYERS, convolution=Other), 3, 4, stride=2)
     kinds = {name: type(layer) for name, layer in unit.named_modules() if isinstance(layer, nn.Conv2d)}
     assert kinds == {"first.conv": Other, "second.conv": Other, "shortcut.conv": nn.Conv2d}
+
+
+def test_last_layers_run_in_the_dtype_of_their_weights_whatever_autocast_says() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(12, 3), nn.BatchNorm1d(3)]
+    maps = torch.randn(4, 3, 2, 2)
+    wanted = layers[1](layers[0](maps.flatten(1)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(in_full_precision(maps, *layers), wanted)
+        low = in_full_precision(maps.bfloat16(), *layers)
+        # and afterwards autocast is on again
+        assert layers[0](maps.flatten(1)).dtype == torch.bfloat16
+    assert low.dtype == torch.float32
+    assert torch.equal(low, layers[1](layers[0](maps.bfloat16().float().flatten(1))))
+    assert in_full_precision(maps.double(), nn.Linear(12, 3, dtype=torch.float64)).dtype == torch.float64
+    assert in_full_precision(maps.bfloat16(), nn.Linear(12, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16

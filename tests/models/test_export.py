@@ -427,6 +427,9 @@ def small(name: str, **arguments: Any) -> nn.Module:
     sizes = {"base_width": 4, "width": 4, "units": (1, 1, 1), "widths": (4, 6), "image_shape": (3, 16, 16)}
     if name == "digits-cnn":
         sizes["image_shape"] = (1, 8, 8)
+    if name.startswith(("sphereface", "iresnet")):
+        # sides that are halved twice, and not evenly; a stage without units where there may be one
+        sizes |= {"units": (1, 2 if name.startswith("iresnet") else 0), "image_shape": (3, 14, 9), "num_features": 6}
     return build(name, **{key: value for key, value in {**sizes, **arguments}.items() if key in known})
 
 

@@ -14,7 +14,8 @@ from hypersphere.nn import SphereConv2d
 
 LARGE = {"base_width": 2, "image_shape": (3, 32, 32)}
 IMAGENET = ["plain-cnn9", "plain-cnn12", "resnet18", "resnet27", "resnet34", "decoupled-resnet18"]
-SMALL = {"digits-cnn": {"width": 2}} | dict.fromkeys(IMAGENET, LARGE)
+FACES = [name for name in MODELS if name.startswith(("sphereface", "iresnet"))]
+SMALL = {"digits-cnn": {"width": 2}} | dict.fromkeys(IMAGENET, LARGE) | dict.fromkeys(FACES, LARGE)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -5,7 +5,10 @@ from hypersphere.models.classifier import Classifier, PixelClassifier
 from hypersphere.models.cnn import CNN
 from hypersphere.models.digits import DigitsCNN
 from hypersphere.models.export import Exported, export_onnx, export_program
+from hypersphere.models.iresnet import IResNet
+from hypersphere.models.mnist import MnistCNN
 from hypersphere.models.resnet import ResNet
+from hypersphere.models.sphereface import SphereFaceNet
 from hypersphere.models.store import build_classifier, load_classifier, save_classifier
 from hypersphere.models.table import MODELS, build
 
@@ -15,8 +18,11 @@ __all__ = [
     "Classifier",
     "DigitsCNN",
     "Exported",
+    "IResNet",
+    "MnistCNN",
     "PixelClassifier",
     "ResNet",
+    "SphereFaceNet",
     "build",
     "build_classifier",
     "export_onnx",

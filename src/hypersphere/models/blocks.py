@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The parts that residual and plain networks are made of: convolution, norm, activation; a unit with its shortcut."""
+"""The parts that residual and plain networks are made of: convolutions, units with a shortcut, the last layers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from hypersphere.models.operators import Operator
 
-__all__ = ["Activation", "Layers", "SamePadding", "Unit"]
+__all__ = ["Activation", "Layers", "SamePadding", "Unit", "in_full_precision"]
 
 Activation = Literal["relu", "prelu", "none"]
 
@@ -154,3 +155,32 @@ class Unit(nn.Module):
         result: Tensor = self.second(self.first(images))
         result = result + (images if self.shortcut is None else self.shortcut(images))
         return result if self.activation is None else self.activation(result)
+
+
+def in_full_precision(maps: Float[Tensor, "N C H W"], *layers: nn.Module) -> Float[Tensor, "N D"]:
+    """Maps, flattened, through the last layers of a network in the dtype of their weights, which autocast leaves alone.
+
+    Features of low precision would cost a face its last digits in each comparison, and these layers take little time.
+
+    Args:
+        maps: in any floating-point dtype.
+        layers: a linear one first, which says the dtype.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     in_full_precision(torch.zeros(2, 3, 1, 1, dtype=torch.bfloat16), nn.Linear(3, 4)).dtype
+        torch.float32
+    """
+    weight = layers[0].weight
+    assert isinstance(weight, Tensor)
+    device = maps.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return _through(layers, maps.flatten(1).to(weight.dtype))
+    return _through(layers, maps.flatten(1).to(weight.dtype))
+
+
+def _through(layers: Sequence[nn.Module], features: Tensor) -> Tensor:
+    for layer in layers:
+        features = layer(features)
+    return features

@@ -13,12 +13,19 @@ from torch import nn
 from hypersphere.checks import lookup, unknown_name
 from hypersphere.models.cnn import CNN
 from hypersphere.models.digits import DigitsCNN
+from hypersphere.models.iresnet import IResNet
+from hypersphere.models.mnist import MnistCNN
 from hypersphere.models.resnet import ResNet
+from hypersphere.models.sphereface import SphereFaceNet
 
 __all__ = ["MODELS", "build", "model_parameters"]
 
 # a first convolution of 7×7, and images of 224×224
 _imagenet = functools.partial(ResNet, stem="large", base_width=64, image_shape=(3, 224, 224))
+
+# residual units of the stages, by depth
+_SPHEREFACE = {4: (0, 0, 0, 0), 10: (0, 1, 2, 0), 20: (1, 2, 4, 1), 36: (2, 4, 8, 2), 64: (3, 8, 16, 3)}
+_IRESNET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
 
 MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "cnn6": (functools.partial(CNN, convs_per_block=2), "CNN-6 of the MHE paper: 3 blocks of 2 convolutions and fc6"),
@@ -59,6 +66,21 @@ MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
         ),
         "modified ResNet-18 of the DCNets paper, 18 convolutions of width 128 to 1024",
     ),
+    **{
+        f"sphereface{depth}": (
+            functools.partial(SphereFaceNet, units=units),
+            f"SphereFace-{depth} of the SphereFace paper, for faces of 112×96: {depth} convolutions and fc5, no norm",
+        )
+        for depth, units in _SPHEREFACE.items()
+    },
+    **{
+        f"iresnet{depth}": (
+            functools.partial(IResNet, units=units),
+            f"improved ResNet-{depth} of the ArcFace paper, for faces of 112×112",
+        )
+        for depth, units in _IRESNET.items()
+    },
+    "mnist-cnn": (MnistCNN, "6 convolutions for 28×28 digits, 2 features to be drawn as they are"),
     "digits-cnn": (DigitsCNN, "small network for 8×8 digits, 3 features that can be drawn on a sphere"),
 }
 
