@@ -22,7 +22,7 @@ from hypersphere.data.sources import Encoded, Rows, one_line
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["RESIZES", "ImageReader", "decode_all", "is_grey", "open_image", "reader_for", "threads_for"]
+__all__ = ["RESIZES", "ImageReader", "decode_all", "is_grey", "open_image", "pixels_of", "reader_for", "threads_for"]
 
 RESIZES: dict[str, str] = {
     "crop": "the largest part in the middle that has the new aspect (of a square the shorter side), resized",
@@ -64,13 +64,7 @@ class ImageReader:
         self.check_size(image)
         if channels == 1 and not is_grey(image):
             raise _ColourFoundError("the image is in colour, the first ones are grey; save them all in one mode")
-        mode = "L" if channels == 1 else "RGB"
-        if image.mode != mode:
-            # colours of a palette may carry their own transparency
-            image = image.convert("RGBA") if "transparency" in image.info else image
-            image = image.convert(mode)
-        pixels = np.asarray(image)
-        return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+        return pixels_of(image, channels)
 
     def check_size(self, image: Image.Image) -> None:
         """Raise ValueError unless `image` has the height and width of the set."""
@@ -137,6 +131,17 @@ def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, i
         return None
     left, top = spare[0] // 2, spare[1] // 2
     return left, top, left + wanted[0], top + wanted[1]
+
+
+def pixels_of(image: Image.Image, channels: int) -> np.ndarray:
+    """Pixels (C, H, W) uint8 of a decoded image, as one grey channel or as three of RGB."""
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:
+        # colours of a palette may carry their own transparency
+        image = image.convert("RGBA") if "transparency" in image.info else image
+        image = image.convert(mode)
+    pixels = np.asarray(image)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def is_grey(image: Image.Image) -> bool:

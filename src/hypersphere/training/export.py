@@ -12,8 +12,7 @@ from hypersphere import __version__
 from hypersphere.checks import check_choice, lookup
 from hypersphere.models import PixelClassifier, load_classifier
 from hypersphere.models.export import OPSET, Exported, check_target, export_onnx, export_program
-from hypersphere.models.store import SPEC_FILE
-from hypersphere.training.folder import CONFIG_FILE
+from hypersphere.training.folder import check_trained
 
 __all__ = ["FORMATS", "PIXELS", "export_run", "lines"]
 
@@ -63,7 +62,7 @@ def export_run(
     check_choice("export", "format", format, list(FORMATS))
     dtype = lookup("kind of pixels", pixels, PIXELS)
     target = out if out is not None else folder / f"model.{format}"
-    _check_trained(folder)
+    check_trained("export", folder)
     check_target(target, replace=replace)
     classifier, spec = load_classifier(folder)
     data = spec["data"]
@@ -86,18 +85,6 @@ def lines(found: Exported) -> list[str]:
         f"checked  {checked} and the model differ by {found.difference:.2g} at most, {found.relative:.2g} of the "
         f"largest number, with {sizes} images",
     ]
-
-
-def _check_trained(folder: Path) -> None:
-    """Raise FileNotFoundError in words unless there is a trained model."""
-    if (folder / SPEC_FILE).is_file():
-        return
-    if (folder / CONFIG_FILE).is_file():
-        raise FileNotFoundError(
-            f"export: {folder} is not finished, so there is no trained model in it yet. Go on with: hypersphere train "
-            f"--resume --out {folder}"
-        )
-    raise FileNotFoundError(f"export: {folder} is no run: there is neither {CONFIG_FILE} nor {SPEC_FILE} in it.")
 
 
 def _metadata(spec: dict[str, Any], pixels: str, model: PixelClassifier) -> dict[str, Any]:

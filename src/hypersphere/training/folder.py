@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypersphere.config import Config
+from hypersphere.models.store import SPEC_FILE
 from hypersphere.training.settings import differences, read_config
 
-__all__ = ["CONFIG_FILE", "WITHOUT_EFFECT", "check_folder", "claimed"]
+__all__ = ["CONFIG_FILE", "WITHOUT_EFFECT", "check_folder", "check_trained", "claimed"]
 
 CONFIG_FILE = "config.yaml"
 # settings that change no number of a run, so it may go on with others
@@ -53,6 +54,18 @@ def check_folder(config: Config, out: Path, *, resume: bool) -> None:
 
 def _without_effect(line: str) -> bool:
     return line.split(":")[0] in WITHOUT_EFFECT
+
+
+def check_trained(who: str, folder: Path) -> None:
+    """Raise FileNotFoundError in the words of `who` unless there is a trained model in a run folder."""
+    if (folder / SPEC_FILE).is_file():
+        return
+    if (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"{who}: {folder} is not finished, so there is no trained model in it yet. Go on with: hypersphere train "
+            f"--resume --out {folder}"
+        )
+    raise FileNotFoundError(f"{who}: {folder} is no run: there is neither {CONFIG_FILE} nor {SPEC_FILE} in it.")
 
 
 @contextlib.contextmanager
