@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypersphere.data.division import hold_out, keep_fractions
+from hypersphere.data.division import hold_out, keep_fractions, remaining_classes
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=60).map(np.array)
 
@@ -86,3 +86,11 @@ def test_a_smaller_fraction_is_a_part_of_a_greater_one() -> None:
 def test_wrong_fractions_are_refused(keep: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         keep_fractions(np.array([0, 1]), keep, ["cat", "dog"], seed=0)
+
+
+def test_classes_remain_by_their_images_and_names() -> None:
+    labels, names = np.array([0, 1, 1, 2, 2, 2, 4]), ["a", "b", "c", "d", "e"]
+    assert remaining_classes(labels, names).tolist() == [0, 1, 2, 3, 4]
+    assert remaining_classes(labels, names, min_images=1).tolist() == [0, 1, 2, 4]
+    assert remaining_classes(labels, names, min_images=2, without={"c", "x"}).tolist() == [1]
+    assert remaining_classes(labels, names, min_images=4).tolist() == []

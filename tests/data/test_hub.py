@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from hypersphere.data.hub import HUB_SETS, hub_folder
+from hypersphere.data.hub import HUB_SETS, hub_folder, local_folder
 from pictures import noise, write_parquet
 
 
@@ -84,3 +84,18 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown data set 'minst': .*\(did you mean 'mnist'\?\)"):
         hub_folder("minst")
     assert set(HUB_SETS) == {"mnist", "fashion_mnist", "cifar10", "cifar100"}
+
+
+def test_a_set_that_is_not_downloaded_is_a_copy_or_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = (
+        r"lfw is not downloaded: let .* HYPERSPHERE_DATA name a folder that holds a folder lfw .* --data.name FOLDER."
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        local_folder("lfw")
+    monkeypatch.setenv("HYPERSPHERE_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=message):
+        local_folder("lfw")
+    (tmp_path / "lfw").mkdir()
+    assert local_folder("lfw") == tmp_path / "lfw"
+    with pytest.raises(ValueError, match=r"unknown data set 'lwf': choose lfw"):
+        local_folder("lwf")

@@ -149,3 +149,19 @@ def test_wrong_arguments_are_refused_before_the_first_batch(make) -> None:
 def test_large_images_are_evaluated_in_smaller_batches(side: int, most: int) -> None:
     images = StreamedImages(lambda numbers: PIXELS, LABELS, NAMES, image_shape=(3, side, side))
     assert images.evaluation_batch == most
+
+
+@pytest.mark.parametrize("kind", [TensorImages, StreamedImages])
+def test_classes_that_are_picked_are_numbered_anew(kind: type) -> None:
+    pixels = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1)
+    labels, names = torch.tensor([2, 0, 1, 2, 3, 0]), ["a", "b", "c", "d"]
+    if kind is TensorImages:
+        images = TensorImages(pixels, labels, names)
+    else:
+        images = StreamedImages(lambda rows: pixels[torch.from_numpy(rows)], labels, names, image_shape=(1, 1, 1))
+    made = images.of_classes([0, 2])
+    assert (made.class_names, made.labels.tolist()) == (["a", "c"], [1, 0, 1, 0])
+    ((found, numbers),) = made.batches(9)
+    assert (found.flatten().tolist(), numbers.tolist()) == ([0, 1, 3, 5], [1, 0, 1, 0])
+    # the set itself is as it was
+    assert (images.class_names, images.labels.tolist()) == (names, labels.tolist())

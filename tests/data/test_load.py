@@ -12,6 +12,7 @@ import torch
 
 from hypersphere.config import DataConfig
 from hypersphere.data import ImageSet, StreamedImages, TensorImages, decode, list_datasets, load, load_images
+from hypersphere.data.pair_lists import people_of_fold
 from pictures import encode, noise, write_folder, write_parquet
 
 NAMES = ["ant", "bee", "cow"]
@@ -155,6 +156,97 @@ def test_a_set_without_train_can_be_tested(tmp_path: Path) -> None:
         load_images(str(tmp_path), split="train")
 
 
+# identities -----------------------------------------------------------------------------------------------------------
+
+PAIRS = "2\t1\nann\t1\t2\nann\t1\tbob\t1\ncid\t1\t2\ncid\t1\tdan\t1\n"
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Five people of 6, 5, 4, 3 and 1 images, and a list of pairs of two folds."""
+    images = {name: noise(num, seed=num) for name, num in zip(["ann", "bob", "cid", "dan", "eve"], [6, 5, 4, 3, 1],
+                                                              strict=True)}  # fmt: skip
+    folder = write_folder(tmp_path / "people", images)
+    (folder / "pairs.txt").write_text(PAIRS)
+    return folder
+
+
+def test_identities_with_few_images_are_left_out(people: Path) -> None:
+    config = DataConfig(name=str(people), min_images=4, test_share=0.2)
+    train, test = (load_images(config, split=split) for split in ("train", "test"))
+    assert train.class_names == test.class_names == ["ann", "bob", "cid"]
+    assert torch.bincount(train.labels).tolist() == [5, 4, 3]
+    assert torch.bincount(test.labels).tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"people: no class is left of 5 with data.min_images=7"):
+        load_images(DataConfig(name=str(people), min_images=7), split="train")
+
+
+@pytest.mark.parametrize(("fold", "left"), [(1, ["cid", "dan", "eve"]), (2, ["ann", "bob", "eve"])])
+def test_the_people_of_a_fold_are_left_out_of_every_split(fold: int, left: list[str], people: Path) -> None:
+    config = DataConfig(name=str(people), without_fold=fold, validation=0.2, test_share=0.3)
+    every = load_images(DataConfig(name=str(people), test_share=0.0), split="train")
+    whole = {name: everything(every.of_classes([row])) for row, name in enumerate(every.class_names)}
+    seen = set()
+    for split in ("train", "validation", "test"):
+        images = load_images(config, split=split)
+        assert images.class_names == left
+        seen |= everything(images)
+    assert seen == set().union(*(whole[name] for name in left))
+
+
+def test_stored_test_images_have_the_classes_that_remain(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set" / "train", {"ann": noise(3), "bob": noise(1, seed=1)})
+    write_folder(tmp_path / "set" / "test", {"ann": noise(1, seed=2), "bob": noise(2, seed=3), "new": noise(1, seed=4)})
+    config = DataConfig(name=str(tmp_path / "set"), min_images=2)
+    assert repr(load_images(config, split="test")) == "TensorImages('set', 1 colour images 4x4, 1 classes)"
+    plain = load_images(DataConfig(name=str(tmp_path / "set")), split="test")
+    assert plain.class_names == ["ann", "bob", "new"]
+    # one image at least: who is in test alone is no class
+    assert load_images(DataConfig(name=str(tmp_path / "set"), min_images=1), split="test").class_names == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"without_fold": 3}, r"pairs\.txt: data\.without_fold must lie in 1\.\.2, its folds, got 3\."),
+        (
+            {"without_fold": 1, "pairs": "{here}/other.txt"},
+            r"people: none of the 2 people of fold 1 of .*other.txt is a class here, such as 'ann'; give the list",
+        ),
+        ({"without_fold": 1, "pairs": "{here}/none.txt"}, r"none\.txt: there is no such list of pairs\."),
+        ({"name": "digits", "without_fold": 1}, r"data set 'digits' has no list of pairs: name one by data\.pairs\."),
+        ({"name": "{here}/people/ann", "without_fold": 1}, r"neither Parquet files nor a folder of images"),
+    ],
+)
+def test_wrong_choices_of_identities_are_refused(settings: dict, message: str, people: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text(PAIRS.replace("ann", "x").replace("bob", "y"))
+    given = {"name": str(people)} | settings
+    given = {key: value.replace("{here}", str(tmp_path)) if isinstance(value, str) else value
+             for key, value in given.items()}  # fmt: skip
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_images(DataConfig(**given), split="train")
+
+
+def test_all_images_may_train_and_then_there_is_no_test_split(people: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = DataConfig(name=str(people), test_share=0.0)
+    assert len(load_images(config, split="train")) == 19
+    assert not caplog.records
+    with pytest.raises(
+        ValueError, match=r"people has no test split and data.test_share is 0, .* hold a few .* --data.test_share 0.01."
+    ):
+        load_images(config, split="test")
+
+
+def test_the_list_of_pairs_lies_beside_the_set_or_is_named(people: Path, tmp_path: Path, animals: Path) -> None:
+    assert load.find_pairs(DataConfig(name=str(people))) == people / "pairs.txt"
+    assert load.find_pairs(DataConfig(name=str(people), pairs="elsewhere.txt")) == Path("elsewhere.txt")
+    (tmp_path / "people.csv").touch()
+    with pytest.raises(FileNotFoundError, match=r"has no list of pairs, there is no pairs.txt in .*: name one by data"):
+        load.find_pairs(DataConfig(name=str(tmp_path / "people.csv")))
+    (tmp_path / "pairs.txt").touch()
+    assert load.find_pairs(DataConfig(name=str(tmp_path / "people.csv"))) == tmp_path / "pairs.txt"
+
+
 # names that lead nowhere ----------------------------------------------------------------------------------------------
 
 
@@ -164,8 +256,8 @@ def test_a_set_without_train_can_be_tested(tmp_path: Path) -> None:
         (
             "cifar-100",
             ValueError,
-            r"unknown data set 'cifar-100': choose cifar10, cifar100, digits, fashion_mnist, imagenet, mnist, "
-            r"synthetic \(did you mean 'cifar100'\?\), or give a folder, a CSV or a Parquet file.",
+            r"unknown data set 'cifar-100': choose cifar10, cifar100, digits, fashion_mnist, imagenet, lfw, "
+            r"mnist, synthetic \(did you mean 'cifar100'\?\), or give a folder, a CSV or a Parquet file.",
         ),
         ("no/where", FileNotFoundError, r"data.name 'no/where': there is no such folder or file."),
         ("list.csv", FileNotFoundError, r"data.name 'list.csv': there is no such folder or file."),
@@ -374,3 +466,15 @@ def test_a_copy_of_imagenet_may_be_folders_of_classes(tmp_path: Path, monkeypatc
         path.rmdir() if path.is_dir() else path.unlink()
     with pytest.raises(ValueError, match=r"imagenet holds neither Parquet files nor a folder of images for each class"):
         load_images("imagenet", split="test")
+
+
+@pytest.mark.skipif(
+    "HYPERSPHERE_TEST_DATA" not in os.environ, reason="HYPERSPHERE_TEST_DATA names no folder of real sets"
+)
+def test_lfw_without_the_people_of_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERSPHERE_DATA", os.environ["HYPERSPHERE_TEST_DATA"])
+    settings = {"name": "lfw", "size": [112, 96], "test_share": 0.0, "stream": True}
+    whole = load_images(DataConfig(**settings), split="train")
+    assert repr(whole) == "StreamedImages('lfw', 13233 colour images 112x96, 5749 classes)"
+    left = load_images(DataConfig(**settings, without_fold=10), split="train")
+    assert set(whole.class_names) - set(left.class_names) == people_of_fold(load.find_pairs(DataConfig("lfw")), 10)

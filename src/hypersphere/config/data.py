@@ -27,13 +27,23 @@ class DataConfig:
         crop: None, or the size of the part that the model sees, one number or [height, width]: cut from a random place
             of a training image, and from the middle in evaluation.
         validation: fraction of train used as the validation split, in [0, 1).
+        test_share: fraction of train used as the test split of a set that has none, in [0, 1). With 0 there is no test
+            split, and no run can be evaluated.
         split_seed: picks the validation split, and the test split of a set that has none.
+        min_images: classes (identities) with fewer images in train are left out, of every split; 0 leaves none out.
+        pairs: the file of pairs for verification: a list as text, or a .bin file; None for `pairs.txt` beside the set.
+        without_fold: None, or the fold of that list, 1 or more, whose people are left out of every split, so that a
+            model can be verified on them.
         keep: class name or number -> fraction of its train images to keep.
         subsample_seed: picks those.
+        sampler: which images make a batch: "shuffle" for all alike, "identity" for as many of each of some classes.
+        images_per_identity: how many of each with "identity"; it divides the batch.
         padding: pixels around each training image before it is cut back to its size, or `crop`, at a random place.
         padding_mode: "zero" or "symmetric".
         flip: whether training images are mirrored at random.
-        mean: subtracted from the pixels 0..255; one number, or one for each channel.
+        channel_order: in which the model sees the channels of colour images, "rgb" or, as models from Caffe do, "bgr".
+            Whoever uses a model gives red, green, blue all the same.
+        mean: subtracted from the pixels 0..255; one number, or one for each channel in that order.
         std: what they are then divided by.
         cache: whether decoded images are kept on disk for the next run.
         stream: decode images while training (True), before (False), or by their size (None).
@@ -48,12 +58,19 @@ class DataConfig:
     resize: Literal["crop", "squeeze"] = "crop"
     crop: int | list[int] | None = None
     validation: float = 0.0
+    test_share: float = 0.2
     split_seed: int = 0
+    min_images: int = 0
+    pairs: str | None = None
+    without_fold: int | None = None
     keep: dict[str, float] = field(default_factory=dict)
     subsample_seed: int = 0
+    sampler: Literal["shuffle", "identity"] = "shuffle"
+    images_per_identity: int = 4
     padding: int = 0
     padding_mode: Literal["zero", "symmetric"] = "zero"
     flip: bool = False
+    channel_order: Literal["rgb", "bgr"] = "rgb"
     mean: list[float] = field(default_factory=lambda: [127.5])
     std: list[float] = field(default_factory=lambda: [128.0])
     cache: bool = True
@@ -69,6 +86,12 @@ class DataConfig:
             dict.fromkeys(wrong, False)
             | {
                 f"validation must lie in [0, 1), got {self.validation:g}.": 0 <= self.validation < 1,
+                f"test_share must lie in [0, 1), got {self.test_share:g}.": 0 <= self.test_share < 1,
+                f"min_images must be 0 or more, got {self.min_images}.": self.min_images >= 0,
+                f"without_fold must be 1 or more, got {self.without_fold}.": (self.without_fold or 1) >= 1
+                and self.without_fold != 0,
+                f"images_per_identity must be 1 or more, got {self.images_per_identity}.": self.images_per_identity
+                >= 1,
                 f"padding must be 0 or more, got {self.padding}.": self.padding >= 0,
                 f"crop must be no more than size, got {self.crop} of {self.size}.": bool(wrong) or self._crop_fits(),
                 f"shuffle_buffer must be 1 or more, got {self.shuffle_buffer}.": self.shuffle_buffer >= 1,

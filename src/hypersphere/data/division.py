@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from hypersphere.checks import check_range, nearest
 from hypersphere.data.order import permutation
 from hypersphere.data.sources import some
 
-__all__ = ["hold_out", "keep_fractions"]
+__all__ = ["hold_out", "keep_fractions", "remaining_classes"]
 
 
 def hold_out(labels: np.ndarray, share: float | int, *, role: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +84,25 @@ def keep_fractions(
         named[number] = key
         quotas[number] = max(round(fraction * quotas[number]), min(1, quotas[number]) if fraction else 0)
     return _first_of_each_class(labels, quotas, permutation(len(labels), "keep", seed))
+
+
+def remaining_classes(
+    labels: np.ndarray, class_names: Sequence[str], *, min_images: int = 0, without: Collection[str] = ()
+) -> np.ndarray:
+    """Numbers of the classes that remain, ascending.
+
+    Args:
+        labels: class of each sample, (N,).
+        class_names: the name of each class.
+        min_images: classes with fewer samples are left out.
+        without: names of classes that are left out.
+
+    Example:
+        >>> remaining_classes(np.array([0, 0, 1, 2, 2]), ["ann", "bob", "cid"], min_images=2, without=["cid"]).tolist()
+        [0]
+    """
+    enough = np.bincount(labels, minlength=len(class_names)) >= min_images
+    return np.flatnonzero(enough & ~np.isin(np.array(class_names, dtype=object), list(without)))
 
 
 def _first_of_each_class(labels: np.ndarray, quotas: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypersphere.checks import lookup
 from hypersphere.data.extras import needed_for
 from hypersphere.data.parquet_files import find_parquet
 
-__all__ = ["HUB_SETS", "STREAMED_SETS", "copy_at_hand", "hub_folder"]
+__all__ = ["HUB_SETS", "LOCAL_SETS", "STREAMED_SETS", "copy_at_hand", "hub_folder", "local_folder"]
 
 # name -> repository on the hub and a line of description; each has one series of Parquet files for train and for test
 HUB_SETS: dict[str, tuple[str, str]] = {
@@ -34,6 +34,13 @@ STREAMED_SETS: dict[str, tuple[str, str]] = {
         "photographs, colour, any size, 1 000 classes, 1 281 167 train and the 50 000 of validation as test; streamed "
         "from the hub (needs an account), or a copy",
     ),
+}
+
+
+# on no hub in the form that is meant here: only a copy is read
+LOCAL_SETS: dict[str, str] = {
+    "lfw": "photographs of faces, colour 112x112, cut and aligned, 5 749 classes (people), 13 233 train; only from a copy, with "
+    "pairs.txt in its folder",
 }
 
 
@@ -95,6 +102,23 @@ def hub_folder(name: str) -> Path:
     raise ConnectionError(
         f"{name}: cannot be downloaded from the Hugging Face hub ({repository}: {reason}); with a local copy, a folder "
         "with train-*.parquet and test-*.parquet, give that folder: --data.name FOLDER."
+    )
+
+
+def local_folder(name: str) -> Path:
+    """The folder of that name in $HYPERSPHERE_DATA, for a set that is not downloaded.
+
+    Raises:
+        ValueError: if there is no set of that name.
+        FileNotFoundError: if there is no such folder.
+    """
+    lookup("data set", name, LOCAL_SETS)
+    if folder := _own_folder(name):
+        return folder
+    raise FileNotFoundError(
+        f"{name} is not downloaded: let the environment variable HYPERSPHERE_DATA name a folder that holds a folder "
+        f"{name} with train-*.parquet, or with a folder of images for each person; or give that folder itself: "
+        "--data.name FOLDER."
     )
 
 

@@ -132,6 +132,23 @@ class ImageSet(abc.ABC):
             ValueError: if they arrive over the network, in an order that they bring along.
         """
 
+    def of_classes(self, classes: Sequence[int] | np.ndarray) -> ImageSet:
+        """The images of these classes, in their order, with these classes alone, numbered anew.
+
+        Raises:
+            ValueError: if they arrive over the network, in an order that they bring along.
+        """
+        if self.labels is None:
+            self.subset([])
+        assert self.labels is not None
+        numbers = torch.full((self.num_classes,), -1, dtype=torch.int64)
+        numbers[torch.as_tensor(classes, dtype=torch.int64)] = torch.arange(len(classes))
+        labels = numbers[self.labels]
+        made = self.subset(torch.nonzero(labels >= 0).flatten().numpy())
+        made.labels = labels[labels >= 0]
+        made.class_names = [self.class_names[int(number)] for number in classes]
+        return made
+
     @abc.abstractmethod
     def center_crop(self, size: int | Sequence[int]) -> ImageSet:
         """The same images, each cut down to this size in its middle, as `data.center_crop` does.

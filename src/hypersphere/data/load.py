@@ -17,17 +17,18 @@ from hypersphere.config.sizes import sides
 from hypersphere.data import cache
 from hypersphere.data.decode import decode_all, is_grey, open_image, reader_for, threads_for
 from hypersphere.data.digits import load_digits
-from hypersphere.data.division import hold_out, keep_fractions
-from hypersphere.data.hub import HUB_SETS, STREAMED_SETS, copy_at_hand, hub_folder
+from hypersphere.data.division import hold_out, keep_fractions, remaining_classes
+from hypersphere.data.hub import HUB_SETS, LOCAL_SETS, STREAMED_SETS, copy_at_hand, hub_folder, local_folder
 from hypersphere.data.images import ImageSet, StreamedImages, TensorImages
 from hypersphere.data.listed import ListedSource, find_images, read_csv
+from hypersphere.data.pair_lists import people_of_fold
 from hypersphere.data.parquet import ParquetSource
 from hypersphere.data.parquet_files import find_parquet
 from hypersphere.data.sources import SPLITS, Encoded, Source, split_named
 from hypersphere.data.streaming import open_stream
 from hypersphere.data.synthetic import load_synthetic
 
-__all__ = ["STREAM_ABOVE", "TEST_SHARE", "find_source", "list_datasets", "load_images"]
+__all__ = ["PAIRS_FILE", "STREAM_ABOVE", "find_pairs", "find_source", "list_datasets", "load_images"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ Part = TypeVar("Part")
 
 # bytes of decoded pixels; more are decoded while they are used
 STREAM_ABOVE = 2 * 2**30
-# of a set that has no test split
-TEST_SHARE = 0.2
+# the list of pairs that lies beside a set, as with LFW
+PAIRS_FILE = "pairs.txt"
 # what the name of a repository on the hub begins with
 HUB = "hub:"
 
@@ -46,12 +47,12 @@ def list_datasets() -> dict[str, str]:
 
     Example:
         >>> list(list_datasets())
-        ['digits', 'synthetic', 'mnist', 'fashion_mnist', 'cifar10', 'cifar100', 'imagenet']
+        ['digits', 'synthetic', 'mnist', 'fashion_mnist', 'cifar10', 'cifar100', 'imagenet', 'lfw']
     """
     digits = "handwritten digits, grey 8x8, 10 classes, 1 297 train and 500 test; comes with scikit-learn, no download"
     synthetic = "coloured stripes of any data.size, 10 classes, 300 train and 20 test; drawn, for dry runs"
     named = {name: line for name, (_, line) in (HUB_SETS | STREAMED_SETS).items()}
-    return {"digits": digits, "synthetic": synthetic} | named
+    return {"digits": digits, "synthetic": synthetic} | named | LOCAL_SETS
 
 
 def load_images(config: DataConfig | str, *, split: str, whole: bool = False) -> ImageSet:
@@ -67,8 +68,11 @@ def load_images(config: DataConfig | str, *, split: str, whole: bool = False) ->
 
             or `hub:owner/name`, a set of the Hugging Face hub, which is read over the network while it is used.
 
-            A set without a test split gives a fifth of its train split for it, chosen by `split_seed`, each class
-            alike; a warning on the log says so.
+            A set without a test split gives `config.test_share` of its train split for it, chosen by `split_seed`, each
+            class alike; a warning on the log says so.
+
+            Classes with fewer than `config.min_images` images in the set's train split, and the people of fold
+            `config.without_fold` of its list of pairs, are left out of every split before anything is divided.
         split: "train", "validation" or "test". With `config.validation` > 0 that fraction of train, chosen by
             `split_seed`, each class alike, is the validation split; otherwise the set must have one of its own.
             `config.keep` then thins the classes of what is left of train, and of nothing else.
@@ -131,6 +135,9 @@ def _load_streamed(config: DataConfig, split: str, who: str) -> ImageSet:
             for setting, wanted in (
                 ("data.validation", config.validation > 0),
                 ("data.keep", bool(config.keep)),
+                ("data.min_images", config.min_images > 0),
+                ("data.without_fold", config.without_fold is not None),
+                ("data.sampler identity", config.sampler == "identity"),
                 ("data.stream false", config.stream is False),
             )
             if wanted
@@ -170,8 +177,11 @@ def find_source(config: DataConfig) -> Source:
         raise ValueError(f"{folder} holds neither Parquet files nor a folder of images for each class.")
     if config.name in HUB_SETS:
         return ParquetSource(config.name, find_parquet(hub_folder(config.name)), **columns)
-    path = Path(config.name).expanduser()
-    title = path.resolve().name
+    if config.name in LOCAL_SETS:
+        path, title = local_folder(config.name), config.name
+    else:
+        path = Path(config.name).expanduser()
+        title = path.resolve().name
     if path.is_dir():
         if files := find_parquet(path):
             return ParquetSource(title, files, **columns)
@@ -189,6 +199,27 @@ def find_source(config: DataConfig) -> Source:
     raise ValueError(
         f"{unknown_name('data set', config.name, list_datasets())}, or give a folder, a CSV or a Parquet file."
     )
+
+
+def find_pairs(config: DataConfig) -> Path:
+    """The file of pairs for verification: `config.pairs`, or `pairs.txt` in the folder of the set.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if config.pairs is not None:
+        return Path(config.pairs).expanduser()
+    where = None
+    if config.name in LOCAL_SETS:
+        where = local_folder(config.name)
+    elif config.name in HUB_SETS:
+        where = hub_folder(config.name)
+    elif (path := Path(config.name).expanduser()).exists():
+        where = path if path.is_dir() else path.parent
+    if where is None or not (where / PAIRS_FILE).is_file():
+        beside = "" if where is None else f", there is no {PAIRS_FILE} in {where}"
+        raise FileNotFoundError(f"data set {config.name!r} has no list of pairs{beside}: name one by data.pairs.")
+    return where / PAIRS_FILE
 
 
 def _published(splits: Mapping[str, Part], folder: Path) -> dict[str, Part]:
@@ -243,6 +274,8 @@ def _decoded_bytes(num: int, first: Encoded, config: DataConfig) -> int:
 
 def _divide(config: DataConfig, split: str, stored: Collection[str], load: Callable[[str], ImageSet]) -> ImageSet:
     """The split asked for, cut from train where it is not stored."""
+    if config.min_images or config.without_fold is not None:
+        load = _of_remaining(config, stored, load)
     if split == "test" and "test" in stored:
         return load("test")
     if split == "validation" and not config.validation:
@@ -257,9 +290,14 @@ def _divide(config: DataConfig, split: str, stored: Collection[str], load: Calla
     assert train.labels is not None
     labels = train.labels.numpy()
     numbers = np.arange(len(labels))
-    if "test" not in stored:
-        rest, held = hold_out(labels, TEST_SHARE, role="test", seed=config.split_seed)
-        _check_some(held, train, "test split of a fifth of train")
+    if "test" not in stored and split == "test" and not config.test_share:
+        raise ValueError(
+            f"{train.name} has no test split and data.test_share is 0, so there is nothing to evaluate on; hold a few "
+            "of its images out: --data.test_share 0.01."
+        )
+    if "test" not in stored and config.test_share:
+        rest, held = hold_out(labels, config.test_share, role="test", seed=config.split_seed)
+        _check_some(held, train, f"test split of {config.test_share:g} of train")
         _say_once(
             f"{train.name} has no test split: {len(held)} of its {len(labels)} images stand in for one "
             f"(data.split_seed={config.split_seed}), {len(rest)} remain to train with."
@@ -277,6 +315,40 @@ def _divide(config: DataConfig, split: str, stored: Collection[str], load: Calla
         numbers = numbers[keep_fractions(labels[numbers], config.keep, train.class_names, seed=config.subsample_seed)]
         _check_some(numbers, train, "train split with data.keep")
     return train if len(numbers) == len(train) else train.subset(numbers)
+
+
+def _of_remaining(
+    config: DataConfig, stored: Collection[str], load: Callable[[str], ImageSet]
+) -> Callable[[str], ImageSet]:
+    """`load` without the classes that the config leaves out."""
+    if "train" not in stored:
+        raise ValueError(
+            f"data set {config.name!r} has no train split, by whose classes data.min_images and data.without_fold go."
+        )
+    train = load("train")
+    assert train.labels is not None
+    without: set[str] = set()
+    if config.without_fold is not None:
+        file = find_pairs(config)
+        without = people_of_fold(file, config.without_fold)
+        if not without & set(train.class_names):
+            raise ValueError(
+                f"{train.name}: none of the {len(without)} people of fold {config.without_fold} of {file} is a class "
+                f"here, such as {train.class_names[0]!r}; give the list of this set by data.pairs."
+            )
+    kept = remaining_classes(train.labels.numpy(), train.class_names, min_images=config.min_images, without=without)
+    if not len(kept):
+        raise ValueError(
+            f"{train.name}: no class is left of {train.num_classes} with data.min_images={config.min_images} and "
+            f"data.without_fold={config.without_fold}."
+        )
+
+    def of_remaining(part: str) -> ImageSet:
+        images = (train if part == "train" else load(part)).of_classes(kept)
+        _check_some(np.arange(len(images)), images, f"{part} split of the classes that remain")
+        return images
+
+    return of_remaining
 
 
 @functools.cache
