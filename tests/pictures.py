@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.parquet
 from PIL import Image
 
-__all__ = ["encode", "noise", "write_folder", "write_parquet"]
+__all__ = ["encode", "noise", "write_folder", "write_named_parquet", "write_parquet"]
 
 
 def noise(num: int, shape: tuple[int, ...] = (4, 4, 3), *, seed: int = 0) -> list[np.ndarray]:
@@ -54,6 +54,14 @@ def write_parquet(
         }
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pyarrow.parquet.write_table(table, file, row_group_size=row_group_size)
+    return file
+
+
+def write_named_parquet(file: Path, images: Mapping[str, np.ndarray], labels: Sequence[str]) -> Path:
+    """One Parquet file of images with their paths, labels as text."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cells = [{"bytes": encode(pixels), "path": path} for path, pixels in images.items()]
+    pyarrow.parquet.write_table(pyarrow.table({"image": cells, "label": list(labels)}), file)
     return file
 
 

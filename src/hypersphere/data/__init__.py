@@ -5,12 +5,14 @@ from hypersphere.data.augment import PADDING_MODES, augment, center_crop, normal
 from hypersphere.data.cache import cache_folder
 from hypersphere.data.images import ImageSet, StreamedImages, TensorImages
 from hypersphere.data.load import list_datasets, load_images
+from hypersphere.data.pairs import PairedImages, load_pairs
 from hypersphere.data.streaming import HubStream
 
 __all__ = [
     "PADDING_MODES",
     "HubStream",
     "ImageSet",
+    "PairedImages",
     "StreamedImages",
     "TensorImages",
     "augment",
@@ -18,5 +20,6 @@ __all__ = [
     "center_crop",
     "list_datasets",
     "load_images",
+    "load_pairs",
     "normalize_pixels",
 ]

@@ -39,8 +39,8 @@ STREAMED_SETS: dict[str, tuple[str, str]] = {
 
 # on no hub in the form that is meant here: only a copy is read
 LOCAL_SETS: dict[str, str] = {
-    "lfw": "photographs of faces, colour 112x112, cut and aligned, 5 749 classes (people), 13 233 train; only from a copy, with "
-    "pairs.txt in its folder",
+    "lfw": "photographs of faces, colour 112x112, cut and aligned, 5 749 classes (people), 13 233 train; only from a "
+    "copy, with pairs.txt in its folder",
 }
 
 

@@ -64,6 +64,10 @@ class ListedSource(Source):
         """Number of images and the first one of a split."""
         return len(self._images[split]), self._images[split][0].path
 
+    def names(self, split: str) -> list[str]:
+        """The file of each image."""
+        return [str(image.path) for image in self._images[split]]
+
     def rows(self, split: str, *, on_disk: bool) -> Rows:
         """The images of a split; files stay where they are, whatever `on_disk`."""
         images = self._images[split]

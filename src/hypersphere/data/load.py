@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,11 +25,11 @@ from hypersphere.data.listed import ListedSource, find_images, read_csv
 from hypersphere.data.pair_lists import people_of_fold
 from hypersphere.data.parquet import ParquetSource
 from hypersphere.data.parquet_files import find_parquet
-from hypersphere.data.sources import SPLITS, Encoded, Source, split_named
+from hypersphere.data.sources import SPLITS, Encoded, Rows, Source, split_named
 from hypersphere.data.streaming import open_stream
 from hypersphere.data.synthetic import load_synthetic
 
-__all__ = ["PAIRS_FILE", "STREAM_ABOVE", "find_pairs", "find_source", "list_datasets", "load_images"]
+__all__ = ["PAIRS_FILE", "STREAM_ABOVE", "find_pairs", "find_source", "images_of", "list_datasets", "load_images"]
 
 logger = logging.getLogger(__name__)
 
@@ -242,24 +243,54 @@ def _load(source: Source, split: str, config: DataConfig) -> ImageSet:
     if config.cache and not config.stream and (kept := cache.read(kept_at, made_from)):
         return TensorImages(kept.images, kept.labels, kept.class_names, name=source.title)
     num, first = source.peek(split)
-    if config.stream or (config.stream is None and _decoded_bytes(num, first, config) > STREAM_ABOVE):
-        rows = source.rows(split, on_disk=True)
+    images = images_of(
+        lambda on_disk: source.rows(split, on_disk=on_disk), config, name=source.title, like=(num, first)
+    )
+    if config.cache and isinstance(images, TensorImages):
+        cache.write(kept_at, cache.Kept(images.images, images.labels, images.class_names), made_from)
+    return images
+
+
+def images_of(
+    rows_of: Callable[[bool], Rows],
+    config: DataConfig,
+    *,
+    name: str,
+    like: tuple[int, Encoded] | None = None,
+    channels: int | None = None,
+) -> StreamedImages | TensorImages:
+    """Images that are decoded now if they fit into memory, and while they are used otherwise.
+
+    Args:
+        rows_of: gives the images before they are decoded; called with whether they had better stay on disk.
+        config: `size` and `resize` say what is done to each image, `stream` when.
+        name: what the set is called.
+        like: how many images there are and one that stands for all; None to take the first of the rows.
+        channels: 1 or 3, or None to look.
+
+    Raises:
+        ValueError: naming the image that cannot be used.
+    """
+    if like is None:
+        rows = rows_of(False)
+        (first,) = rows.encoded([0])
+        like = len(rows.labels), first
+    if config.stream or (config.stream is None and _decoded_bytes(*like, config) > STREAM_ABOVE):
+        rows = rows_of(True)
         reader = reader_for(rows, config.size, resize=config.resize)
-        decode = functools.partial(reader.read_rows, rows)
+        reader = reader if channels is None else replace(reader, shape=(channels, *reader.shape[1:]))
         return StreamedImages(
-            decode,
+            functools.partial(reader.read_rows, rows),
             rows.labels,
             rows.class_names,
             image_shape=reader.shape,
-            name=source.title,
+            name=name,
             num_threads=threads_for(reader.shape),
         )
-    rows = source.rows(split, on_disk=False)
-    logger.info("decoding %d images of %s", num, rows.title)
-    images = decode_all(rows, config.size, resize=config.resize)
-    if config.cache:
-        cache.write(kept_at, cache.Kept(images, rows.labels, rows.class_names), made_from)
-    return TensorImages(images, rows.labels, rows.class_names, name=source.title)
+    rows = rows_of(False)
+    logger.info("decoding %d images of %s", like[0], rows.title)
+    images = decode_all(rows, config.size, resize=config.resize, channels=channels)
+    return TensorImages(images, rows.labels, rows.class_names, name=name)
 
 
 def _decoded_bytes(num: int, first: Encoded, config: DataConfig) -> int:

@@ -55,6 +55,18 @@ class ParquetSource(Source):
                 return num_rows, _encoded(value, file.parent)
         raise ValueError(f"{self.title}: the {split} split is empty, there are no rows in {some(self.files[split])}.")
 
+    def names(self, split: str) -> list[str] | None:
+        """The path in each cell of the image column; None where that holds bytes alone, or a cell has no path."""
+        image_column, _ = self._columns(split)
+        kind = _types(self.files[split][0])[image_column]
+        inside = [kind.field(place).name for place in range(kind.num_fields)]
+        if inside and "path" not in inside:
+            return None
+        column = f"{image_column}.path" if inside else image_column
+        cells = (read_columns(file, [column]).column(0).to_pylist() for file in self.files[split])
+        names = [cell["path"] if isinstance(cell, dict) else cell for cell in itertools.chain(*cells)]
+        return names if all(isinstance(name, str) and name for name in names) else None
+
     def rows(self, split: str, *, on_disk: bool) -> Rows:
         """The rows of a split as a `datasets.Dataset`: in memory, or mapped from disk."""
         with needed_for("reading Parquet files"):

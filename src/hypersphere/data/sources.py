@@ -59,6 +59,10 @@ class Source(abc.ABC):
     def peek(self, split: str) -> tuple[int, Encoded]:
         """Number of rows and the first image of a split, read quickly."""
 
+    def names(self, split: str) -> Sequence[str] | None:
+        """The path of each image of a split as the set gives it, or None where it gives none."""
+        return None
+
     @abc.abstractmethod
     def rows(self, split: str, *, on_disk: bool) -> Rows:
         """The rows of a split, all labels checked.
