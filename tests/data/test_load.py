@@ -215,7 +215,7 @@ def test_stored_test_images_have_the_classes_that_remain(tmp_path: Path) -> None
         ),
         ({"without_fold": 1, "pairs": "{here}/none.txt"}, r"none\.txt: there is no such list of pairs\."),
         ({"name": "digits", "without_fold": 1}, r"data set 'digits' has no list of pairs: name one by data\.pairs\."),
-        ({"name": "{here}/people/ann", "without_fold": 1}, r"neither Parquet files nor a folder of images"),
+        ({"name": "{here}/people/ann", "without_fold": 1}, r"neither Parquet files nor train.rec nor a folder"),
     ],
 )
 def test_wrong_choices_of_identities_are_refused(settings: dict, message: str, people: Path, tmp_path: Path) -> None:
@@ -257,12 +257,12 @@ def test_the_list_of_pairs_lies_beside_the_set_or_is_named(people: Path, tmp_pat
             "cifar-100",
             ValueError,
             r"unknown data set 'cifar-100': choose cifar10, cifar100, digits, fashion_mnist, imagenet, lfw, "
-            r"mnist, synthetic \(did you mean 'cifar100'\?\), or give a folder, a CSV or a Parquet file.",
+            r"mnist, synthetic \(did you mean 'cifar100'\?\), or give a folder, a CSV, Parquet or .rec file.",
         ),
         ("no/where", FileNotFoundError, r"data.name 'no/where': there is no such folder or file."),
         ("list.csv", FileNotFoundError, r"data.name 'list.csv': there is no such folder or file."),
-        ("{here}", ValueError, r"holds neither Parquet files nor a folder of images for each class."),
-        ("{here}/notes.txt", ValueError, r"notes.txt is neither a folder, a .csv nor a .parquet file."),
+        ("{here}", ValueError, r"holds neither Parquet files nor train.rec nor a folder of images for each class."),
+        ("{here}/notes.txt", ValueError, r"notes.txt is neither a folder, a .csv, a .parquet nor a .rec file."),
     ],
 )
 def test_a_name_that_leads_nowhere_is_told(name: str, error: type[Exception], message: str, tmp_path: Path) -> None:

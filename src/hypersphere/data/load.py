@@ -25,6 +25,7 @@ from hypersphere.data.listed import ListedSource, find_images, read_csv
 from hypersphere.data.pair_lists import people_of_fold
 from hypersphere.data.parquet import ParquetSource
 from hypersphere.data.parquet_files import find_parquet
+from hypersphere.data.records import RecordSource, find_records
 from hypersphere.data.sources import SPLITS, Encoded, Rows, Source, split_named
 from hypersphere.data.streaming import open_stream
 from hypersphere.data.synthetic import load_synthetic
@@ -66,6 +67,7 @@ def load_images(config: DataConfig | str, *, split: str, whole: bool = False) ->
             - a folder with a folder of images for each class, or with such folders in `train/` and `test/`;
             - a CSV file with the columns path and label, and split if there is one;
             - one Parquet file;
+            - a folder with `train.rec`, or one `.rec` file, its `.idx` beside it;
 
             or `hub:owner/name`, a set of the Hugging Face hub, which is read over the network while it is used.
 
@@ -186,19 +188,23 @@ def find_source(config: DataConfig) -> Source:
     if path.is_dir():
         if files := find_parquet(path):
             return ParquetSource(title, files, **columns)
+        if records := find_records(path):
+            return RecordSource(title, records)
         if images := find_images(path):
             return ListedSource(title, images)
-        raise ValueError(f"{path} holds neither Parquet files nor a folder of images for each class.")
+        raise ValueError(f"{path} holds neither Parquet files nor train.rec nor a folder of images for each class.")
+    if path.suffix.lower() == ".rec" and path.is_file():
+        return RecordSource(title, {split_named(path.name) or "train": path})
     if path.suffix.lower() == ".csv" and path.is_file():
         return ListedSource(title, read_csv(path, **columns), listed_in=path)
     if path.suffix.lower() == ".parquet" and path.is_file():
         return ParquetSource(title, {split_named(path.name) or "train": [path]}, **columns)
     if path.is_file():
-        raise ValueError(f"{path} is neither a folder, a .csv nor a .parquet file.")
+        raise ValueError(f"{path} is neither a folder, a .csv, a .parquet nor a .rec file.")
     if len(path.parts) > 1 or path.suffix:
         raise FileNotFoundError(f"data.name {config.name!r}: there is no such folder or file.")
     raise ValueError(
-        f"{unknown_name('data set', config.name, list_datasets())}, or give a folder, a CSV or a Parquet file."
+        f"{unknown_name('data set', config.name, list_datasets())}, or give a folder, a CSV, Parquet or .rec file."
     )
 
 
