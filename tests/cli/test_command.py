@@ -41,6 +41,36 @@ def test_a_wrong_flag_is_an_error_with_advice() -> None:
         parser.parse_args(["--x"])
 
 
+@pytest.mark.parametrize(
+    "words", ["a b --out x --quiet", "--out x a --quiet b", "a --out=x b --quiet", "a --quiet --out x -- b"]
+)
+def test_words_that_may_be_many_need_not_stand_side_by_side(words: str) -> None:
+    parser = Parser(prog="hypersphere try", allow_abbrev=False)
+    parser.add_argument("run")
+    parser.add_argument("images", nargs="*")
+    parser.add_argument("--out")
+    parser.add_argument("--quiet", action="store_true")
+    found = parser.parse_args(words.split())
+    assert (found.run, found.images, found.out, found.quiet) == ("a", ["b"], "x", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("a b --out", "argument --out: expected one argument"),
+        ("a --out --quiet b", "argument --out: expected one argument"),
+        ("a -x b", "unrecognized arguments: -x"),
+    ],
+)
+def test_a_missing_value_is_not_taken_from_elsewhere(words: str, told: str) -> None:
+    parser = Parser(prog="hypersphere try", allow_abbrev=False)
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--out")
+    parser.add_argument("--quiet", action="store_true")
+    with pytest.raises(ValueError, match=f"^{told} "):
+        parser.parse_args(words.split())
+
+
 def test_help_can_go_on() -> None:
     parser = Parser(prog="hypersphere try")
     parser.more_help = lambda: "and more"

@@ -7,20 +7,27 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
-__all__ = ["Arguments", "Command", "Parser", "divide", "run_folder"]
+__all__ = ["FACES", "Arguments", "Command", "Parser", "divide", "run_folder"]
+
+FACES = """\
+Of faces: public sets are news photographs of real people, and errors differ between groups of people. A cosine is a
+measurement for research; nobody should be identified, admitted or refused by it."""
+"""What a person should know before comparing faces."""
 
 
 class Arguments(argparse.Namespace):
     """What was typed, in its types; each command reads it as a subclass that names its own flags.
 
     Attributes:
+        words: all of it, as it was typed.
         settings: flags of settings with their values, as they were typed.
         go_on: a file that is there once the work can be taken up again, and the command that does so; None while
             there is nothing to say.
     """
 
+    words: Sequence[str] = ()
     settings: Sequence[str] = ()
     go_on: tuple[Path, str] | None = None
 
@@ -29,6 +36,30 @@ class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are errors like all others, and whose help can go on with text made when asked for."""
 
     more_help: Callable[[], str] | None = None
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As of argparse, and words that may be many need not stand side by side: `report a --out page.html b`."""
+        many = any(not action.option_strings and action.nargs in ("*", "+") for action in self._actions)
+        return super().parse_known_args(self._flags_first(args) if args and many else args, namespace)
+
+    def _flags_first(self, words: Sequence[str]) -> list[str]:
+        """The same words, flags with their values before all others; as they are where a value is missing."""
+        known = {flag: action for action in self._actions for flag in action.option_strings}
+        flags: list[str] = []
+        others: list[str] = []
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                return [*flags, *others, word, *rest]
+            (flags if word.startswith("-") and word != "-" else others).append(word)
+            if word in known and known[word].nargs != 0:
+                if not rest:
+                    return list(words)
+                flags.append(rest.pop(0))
+        return [*flags, *others]
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""

@@ -57,16 +57,12 @@ def _add_flags(parser: Parser) -> None:
 
 
 def _run(arguments: EvaluateArguments) -> int:
-    from hypersphere.training.settings import make_config, read_config
+    from hypersphere.training.settings import read_data
 
     run = arguments.run
-    recorded = run / "config.yaml"
-    if not recorded.exists():
+    if not (run / "config.yaml").exists():
         raise FileNotFoundError(f"evaluate: {run} is no run: there is no config.yaml in it.")
-    foreign = [word for word in arguments.settings if word.startswith("--") and not word.startswith("--data.")]
-    if foreign:
-        raise ValueError(f"evaluate: only settings of data can change, got {', '.join(foreign)}.")
-    data = make_config(None, arguments.settings, base=read_config(recorded)).data if arguments.settings else None
+    data = read_data("evaluate", run, arguments.settings)
 
     if arguments.protocol == "robustness":
         if arguments.recalibrate:

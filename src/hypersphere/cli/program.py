@@ -11,7 +11,7 @@ from typing import Any
 
 from hypersphere import __version__
 from hypersphere.checks import unknown_name
-from hypersphere.cli import diagnose, evaluate, export, report, thomson, train
+from hypersphere.cli import diagnose, embed, evaluate, export, report, search, thomson, train, verify
 from hypersphere.cli import list as listing
 from hypersphere.cli.command import Arguments, Command, Parser, divide
 
@@ -30,6 +30,9 @@ COMMANDS: dict[str, Command[Any]] = {
     "train": train.COMMAND,
     "evaluate": evaluate.COMMAND,
     "report": report.COMMAND,
+    "embed": embed.COMMAND,
+    "verify": verify.COMMAND,
+    "search": search.COMMAND,
     "thomson": thomson.COMMAND,
     "diagnose": diagnose.COMMAND,
     "export": export.COMMAND,
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = COMMANDS.get(words[0]) if words else None
         parser, made = _parser()
         if command is not None:
-            arguments = command.arguments()
+            arguments = command.arguments(words=words)
             if command.takes_settings:
                 words, arguments.settings = divide(words, made[words[0]].flags())
         parser.parse_args(words or ["--help"], arguments)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hypersphere.checks import lookup, problems
-from hypersphere.config import Config
+from hypersphere.config import Config, DataConfig
 from hypersphere.files import write_atomically
 from hypersphere.training.flags import read_value, sections, setting_of, unknown_key, wrong_value
 
@@ -28,6 +28,7 @@ __all__ = [
     "load_recipe",
     "make_config",
     "read_config",
+    "read_data",
     "recipe_lines",
     "recipe_names",
     "save_config",
@@ -110,6 +111,28 @@ def read_config(path: Path) -> Config:
         OSError: if it cannot be read.
     """
     return _build(_checked(_read_yaml(path), str(path)), str(path))
+
+
+def read_data(who: str, folder: Path, flags: Sequence[str]) -> DataConfig | None:
+    """Section `data` of a run's settings with some of them changed; None where nothing is to change.
+
+    Args:
+        who: speaks in errors.
+        folder: the run folder.
+        flags: as they are typed, of section data only.
+
+    Raises:
+        FileNotFoundError: if flags are given and the folder holds no settings.
+        ValueError: if a flag belongs to another section, or is wrong.
+    """
+    if not flags:
+        return None
+    foreign = [word for word in flags if word.startswith("--") and not word.startswith("--data.")]
+    if foreign:
+        raise ValueError(f"{who}: only settings of data can change, got {', '.join(foreign)}.")
+    if not (folder / "config.yaml").exists():
+        raise FileNotFoundError(f"{who}: {folder} is no run: there is no config.yaml in it.")
+    return make_config(None, flags, base=read_config(folder / "config.yaml")).data
 
 
 def save_config(config: Config, path: Path) -> None:
