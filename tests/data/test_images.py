@@ -165,3 +165,23 @@ def test_classes_that_are_picked_are_numbered_anew(kind: type) -> None:
     assert (found.flatten().tolist(), numbers.tolist()) == ([0, 1, 3, 5], [1, 0, 1, 0])
     # the set itself is as it was
     assert (images.class_names, images.labels.tolist()) == (names, labels.tolist())
+
+
+@pytest.mark.parametrize("kind", [TensorImages, StreamedImages])
+def test_batches_may_hold_as_many_images_of_each_class(kind: type) -> None:
+    pixels, labels, names = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1), torch.arange(20) % 5, [*"abcde"]
+    if kind is TensorImages:
+        images = TensorImages(pixels, labels, names, name="faces")
+    else:
+        images = StreamedImages(
+            lambda rows: pixels[torch.from_numpy(rows)], labels, names, image_shape=(1, 1, 1), name="faces"
+        )
+    shown = list(images.batches(6, shuffle=True, drop_last=True, images_per_identity=3))
+    assert len(shown) == images.num_batches(6, drop_last=True) == 3
+    for found, numbers in shown:
+        assert torch.equal(found.flatten() % 5, numbers.to(torch.uint8))
+        assert numbers.unique(return_counts=True)[1].tolist() == [3, 3]
+    (later,) = images.batches(6, shuffle=True, drop_last=True, images_per_identity=3, start=2)
+    assert torch.equal(later[0], shown[2][0])
+    with pytest.raises(ValueError, match=r"faces: images_per_identity needs images in any order, and shuffle is off\."):
+        images.batches(6, images_per_identity=3)

@@ -159,6 +159,12 @@ def test_the_middle_is_cut_out_after_decoding() -> None:
 
 def test_a_stream_cannot_be_divided() -> None:
     with pytest.raises(
+        ValueError, match=r"far: images_per_identity needs images in any order, and batches come over the network"
+    ):
+        stream().batches(4, shuffle=True, images_per_identity=2)
+    with pytest.raises(ValueError, match=r"far: a set that is read over the network cannot be divided"):
+        stream().of_classes([0])
+    with pytest.raises(
         ValueError, match=r"far: a set that is read over the network cannot be divided; use a local copy"
     ):
         stream().subset([0])

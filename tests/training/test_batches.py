@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from hypersphere.training.batches import training_batches
+from hypersphere.training.batches import check_batches, training_batches
 from tiny_runs import noise, noise_config
 
 # 48 images, 12 a step: four steps an epoch
@@ -38,3 +39,23 @@ def test_shares_join_to_the_batch() -> None:
     for step, (_, labels) in enumerate(training_batches(noise(), plain, 2, 6)):
         joined = torch.cat([share[step][1] for share in shares])
         assert sorted(joined.tolist()) == sorted(labels.tolist())
+
+
+def test_batches_of_identities_are_as_reproducible() -> None:
+    config = noise_config(data__sampler="identity", data__images_per_identity=4, data__padding=1)
+    whole = list(training_batches(noise(), config, 0, 10))
+    for _, labels in whole:
+        assert labels.unique(return_counts=True)[1].tolist() == [4, 4, 4]
+    for (pixels, labels), (expected, expected_labels) in zip(
+        training_batches(noise(), config, 3, 7), whole[3:7], strict=True
+    ):
+        assert torch.equal(pixels, expected)
+        assert torch.equal(labels, expected_labels)
+
+
+def test_what_cannot_be_a_batch_is_told_before_training() -> None:
+    check_batches(noise(), noise_config())
+    with pytest.raises(ValueError, match=r"a batch of 12 images cannot hold 5 of each of its identities"):
+        check_batches(noise(), noise_config(data__sampler="identity", data__images_per_identity=5))
+    with pytest.raises(ValueError, match=r"needs 12 identities, but there are \d+; lower training\.batch_size"):
+        check_batches(noise(), noise_config(data__sampler="identity", data__images_per_identity=1))

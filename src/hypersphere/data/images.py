@@ -19,7 +19,7 @@ from torch import Tensor
 from hypersphere.checks import check_count
 from hypersphere.config.sizes import sides
 from hypersphere.data.augment import center_crop
-from hypersphere.data.order import index_batches, num_batches
+from hypersphere.data.order import identity_batches, index_batches, num_batches
 
 __all__ = ["ImageSet", "StreamedImages", "TensorImages", "usable_cores"]
 
@@ -91,6 +91,7 @@ class ImageSet(abc.ABC):
         start: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        images_per_identity: int | None = None,
     ) -> Iterator[tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]]:
         """The batches of one epoch, in an order that is a function of (seed, epoch) alone.
 
@@ -104,13 +105,30 @@ class ImageSet(abc.ABC):
             rank: number of this process.
             world_size: number of processes. Each batch is the one that a single process would get, divided in `rank`
                 order; shares differ by at most one image, and are empty where a batch has fewer images than processes.
+            images_per_identity: with `shuffle`, how many images of each class a batch holds, which divides it: classes
+                come in turn, as `order.identity_batches` has them. None for all images alike.
 
         Returns:
             Iterator over images (N, C, H, W) uint8 and labels (N,) int64, on the CPU.
 
         Raises:
-            ValueError: at the call, if an argument is no whole number or out of range.
+            ValueError: at the call, if an argument is no whole number or out of range, or there are too few classes.
         """
+        if images_per_identity is not None:
+            return self._fetch(
+                identity_batches(
+                    self._grouping(shuffle),
+                    batch_size,
+                    images_per_identity,
+                    name=self.name,
+                    seed=seed,
+                    epoch=epoch,
+                    drop_last=drop_last,
+                    start=start,
+                    rank=rank,
+                    world_size=world_size,
+                )
+            )
         indices = index_batches(
             len(self),
             batch_size,
@@ -156,6 +174,13 @@ class ImageSet(abc.ABC):
         Raises:
             ValueError: if the images are smaller.
         """
+
+    def _grouping(self, shuffle: bool) -> np.ndarray:
+        """The labels by which batches are made of classes; ValueError where that cannot be."""
+        if self.labels is None or not shuffle:
+            why = "batches come over the network" if self.labels is None else "shuffle is off"
+            raise ValueError(f"{self.name}: images_per_identity needs images in any order, and {why}.")
+        return self.labels.numpy()
 
     @abc.abstractmethod
     def _fetch(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:

@@ -128,12 +128,15 @@ class HubStream(ImageSet):
         start: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        images_per_identity: int | None = None,
     ) -> Iterator[tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]]:
         """The batches of one epoch, by the arguments of `ImageSet.batches`.
 
         With `shuffle` each of several processes draws its share of a batch from its own files, so the images of a batch
         depend on how many processes there are. Those before `start` are read and dropped.
         """
+        if images_per_identity is not None:
+            self._grouping(shuffle)
         if not shuffle:
             return super().batches(batch_size, drop_last=drop_last, start=start, rank=rank, world_size=world_size)
         check_count("batches", "start", start, low=0)

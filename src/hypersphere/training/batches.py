@@ -12,7 +12,7 @@ from torch import Tensor
 from hypersphere.config import Config
 from hypersphere.data import ImageSet, augment
 
-__all__ = ["training_batches"]
+__all__ = ["check_batches", "training_batches"]
 
 
 def training_batches(
@@ -45,6 +45,7 @@ def training_batches(
             start=start,
             rank=rank,
             world_size=world_size,
+            images_per_identity=_per_identity(config),
         )
         for index, (pixels, labels) in enumerate(batches, start=start):
             seeds = np.random.SeedSequence([settings.seed, epoch, index, rank])
@@ -61,3 +62,12 @@ def training_batches(
             step += 1
             if step >= last:
                 return
+
+
+def check_batches(images: ImageSet, config: Config) -> None:
+    """Raise ValueError if the train split cannot give such batches, before anything is done with them."""
+    images.batches(config.training.batch_size, shuffle=True, drop_last=True, images_per_identity=_per_identity(config))
+
+
+def _per_identity(config: Config) -> int | None:
+    return config.data.images_per_identity if config.data.sampler == "identity" else None

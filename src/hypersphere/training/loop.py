@@ -24,7 +24,7 @@ from hypersphere.evaluation import classify
 from hypersphere.models import Classifier
 from hypersphere.regularizers.base import LayerRegularizer
 from hypersphere.training.adversary import Adversary
-from hypersphere.training.batches import training_batches
+from hypersphere.training.batches import check_batches, training_batches
 from hypersphere.training.checkpoint import (
     CHECKPOINT,
     Progress,
@@ -89,6 +89,7 @@ class Trainer:
                 f"training.batch_size is {settings.batch_size}, but the train split of {train.name} has only "
                 f"{len(train)} images. Set training.batch_size to that or less."
             )
+        check_batches(train, config)
         if settings.batch_size < accelerator.num_processes:
             raise ValueError(
                 f"training.batch_size is {settings.batch_size}, fewer than the {accelerator.num_processes} processes "
