@@ -40,6 +40,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "pyarrow": "datasets",
     "huggingface_hub": "datasets",
+    "faiss": "faiss-cpu",
 }
 
 
@@ -99,7 +100,8 @@ def test_core_rooms_need_the_core_only() -> None:
 def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    required = [*project["dependencies"], *extras["train"], *extras["report"], *extras["robustness"], *extras["export"]]
+    groups = (extras[extra] for extra in ("train", "report", "robustness", "export", "search"))
+    required = [*project["dependencies"], *(line for group in groups for line in group)]
     declared = {re.split(r"[^\w-]", line)[0].lower() for line in required}
     used = {found.target.split(".")[0] for path in modules().values() for found in imports(path)}
     used -= {"hypersphere"} | sys.stdlib_module_names

@@ -68,6 +68,17 @@ FAMILIES: dict[str, Family] = {
         "hypersphere.evaluation.protocol:ATTACKS",
         "hypersphere evaluate RUN --protocol robustness",
     ),
+    "verifications": Family(
+        "how pairs are scored and told apart",
+        "hypersphere.evaluation.thresholds:PROTOCOLS",
+        "evaluation.verify(protocol=NAME)",
+    ),
+    "fusions": Family(
+        "how views of an image are joined", "hypersphere.evaluation.embeddings:FUSIONS", "evaluation.fuse_flips(how)"
+    ),
+    "backends": Family(
+        "how neighbours are searched", "hypersphere.evaluation.search:BACKENDS", "evaluation.search(backend=NAME)"
+    ),
     "formats": Family(
         "how a model is exported", "hypersphere.training.export:FORMATS", "hypersphere export RUN --format"
     ),
