@@ -4,28 +4,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hypersphere.formulas.margins import NormalizedSoftmax, Softmax
-from hypersphere.functional.classification import class_logits, cross_entropy, margin_logits
+from hypersphere.formulas.margins import Margin, NormalizedSoftmax, Softmax
+from hypersphere.functional.classification import class_logits, cross_entropy
+from hypersphere.functional.margins import margin_logits
 
 COSINES = NormalizedSoftmax()
 
 
 @dataclass(frozen=True)
-class Shifted:
+class Shifted(Margin):
     """A margin of this test: the cosine less a constant."""
 
     shift: float = 0.35
-    normalized = True
-    default_scale = 64.0
+    default_scale: ClassVar[float] = 64.0
 
-    def target(self, cosine: Tensor) -> Tensor:
+    def target(self, cosine: Tensor, norm: Tensor, state: Mapping[str, Tensor]) -> Tensor:
         return cosine - self.shift
 
 
@@ -75,7 +77,7 @@ def test_gradients_of_class_vectors_are_tangential() -> None:
 def test_lengths_of_class_vectors_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     features, weight, _ = draw()
     whole = class_logits(features, weight)
-    monkeypatch.setattr("hypersphere.functional.classification._NORM_CHUNK", 8)
+    monkeypatch.setattr("hypersphere.kernels.classes._NORM_CHUNK", 8)
     torch.testing.assert_close(class_logits(features, weight), whole, rtol=0, atol=0)
 
 
@@ -247,7 +249,7 @@ def test_wrong_options_are_refused_in_words() -> None:
         margin_logits(features, weight, margin=COSINES, scale="features")
     with pytest.raises(ValueError, match=r"margin_logits: scale must lie in \[1e-06, 1e\+06\], got 0"):
         margin_logits(features, weight, margin=COSINES, scale=0.0)
-    with pytest.raises(ValueError, match="Softmax has no scale, its logits are plain inner products"):
+    with pytest.raises(ValueError, match="Softmax has no scale, its logits are inner products"):
         margin_logits(features, weight, margin=Softmax(), scale=30.0)
     for option in ("label_smoothing", "probability_floor"):
         with pytest.raises(ValueError, match=rf"cross_entropy: {option} must lie in \[0, 1\], got 2"):

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hypersphere.formulas.margins import MARGINS, NormalizedSoftmax
-from hypersphere.functional.classification import class_logits, cross_entropy, margin_logits
+from hypersphere.formulas.margins import MARGINS, Margin, NormalizedSoftmax
+from hypersphere.functional.classification import class_logits, cross_entropy
+from hypersphere.functional.margins import margin_logits
 from hypersphere.nn import MarginHead
 
 KINDS = [
@@ -26,6 +29,7 @@ KINDS = [
 
 def make(**options: object) -> tuple[MarginHead, Tensor, Tensor]:
     torch.manual_seed(0)
+    options = {"margin": "softmax"} | options
     return MarginHead(8, 5, **options), torch.randn(6, 8), torch.tensor([0, 1, 2, 3, 4, 4])
 
 
@@ -37,7 +41,7 @@ def test_the_class_is_the_function(options: dict[str, object]) -> None:
     assert torch.equal(head.margin_logits(x, y), logits)
     smoothing, floor = head.label_smoothing, head.probability_floor
     expected = cross_entropy(logits, y, label_smoothing=smoothing, probability_floor=floor)
-    assert torch.equal(head(x, y), expected)
+    torch.testing.assert_close(head(x, y), expected)
     assert torch.equal(head(x), margin_logits(x, head.weight, margin=head.margin, scale=scale))
 
 
@@ -78,14 +82,13 @@ def test_class_vectors_start_from_he_normal() -> None:
 
 
 @dataclass(frozen=True)
-class Shifted:
+class Shifted(Margin):
     """A margin of this test, with a parameter."""
 
-    shift: float
-    normalized = True
-    default_scale = "feature"
+    shift: float = 0.35
+    default_scale: ClassVar[str] = "feature"
 
-    def target(self, cosine: Tensor) -> Tensor:
+    def target(self, cosine: Tensor, norm: Tensor, state: Mapping[str, Tensor]) -> Tensor:
         return cosine - self.shift
 
 
@@ -209,9 +212,9 @@ def test_meta_copy_and_state(options: dict[str, object]) -> None:
 
 def test_repr_names_what_it_is() -> None:
     assert repr(make(margin="normalized_softmax", scale=12)[0]) == (
-        "MarginHead(in_features=8, num_classes=5, margin=NormalizedSoftmax(), scale=12.0, label_smoothing=0.0, "
-        "probability_floor=0.0)"
+        "MarginHead(in_features=8, num_classes=5, margin=NormalizedSoftmax(), scale=12.0)"
     )
+    assert repr(make(gradient="detached", label_smoothing=0.1)[0]).endswith("gradient=detached, label_smoothing=0.1)")
 
 
 # -------------------------------------------------------------------------------------------------- in words when wrong
@@ -223,7 +226,7 @@ def test_repr_names_what_it_is() -> None:
         ({"in_features": 0}, r"MarginHead: in_features must be a whole number of 1 or more, got 0"),
         ({"num_classes": 2.0}, r"MarginHead: num_classes must be a whole number of 1 or more, got 2\.0"),
         ({"margin": "sofmax"}, r"unknown margin 'sofmax': choose .* \(did you mean 'softmax'\?\)"),
-        ({"scale": 30.0}, r"MarginHead: Softmax has no scale, .*; got 30\.0\. Use margin='normalized_softmax'"),
+        ({"scale": 30.0}, r"MarginHead: Softmax has no scale, .*; got 30\.0\. Use scale='default', or margin='normalized_softmax'"),
         ({"scale": "feature"}, r"MarginHead: Softmax has no scale"),
         ({"margin": "normalized_softmax", "scale": "learn"}, r"unknown scale 'learn': .* \(did you mean 'learned'\?\)"),
         ({"margin": "normalized_softmax", "scale": -1.0}, r"MarginHead: scale must lie in \[1e-06, 1e\+06\], got -1"),
@@ -234,7 +237,7 @@ def test_repr_names_what_it_is() -> None:
 )
 def test_wrong_arguments_are_refused_in_words(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        MarginHead(**{"in_features": 8, "num_classes": 5, **options})
+        MarginHead(**{"in_features": 8, "num_classes": 5, "margin": "softmax", **options})
 
 
 def test_wrong_input_is_refused_in_words() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["angle_from_cosine", "angle_slope", "arc_cosine", "arc_sine", "inverse_sine"]
+__all__ = ["SINE_FLOOR", "angle_from_cosine", "angle_slope", "arc_cosine", "arc_sine", "inverse_sine"]
 
 # sin(theta) is floored here in the derivative: sqrt of the rounding error of a cosine
-_SINE_FLOOR = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
+SINE_FLOOR = {torch.float32: 2.0**-9, torch.float64: 2.0**-23}
 
 
 def arc_cosine(cosine: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def inverse_sine(cosine: Tensor) -> Tensor:
     """
     square = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1)
     far = torch.nn.functional.threshold(square, 8 * torch.finfo(cosine.dtype).eps, math.inf)
-    return far.clamp_min(_SINE_FLOOR[cosine.dtype] ** 2).rsqrt()
+    return far.clamp_min(SINE_FLOOR[cosine.dtype] ** 2).rsqrt()
 
 
 def angle_from_cosine(cosine: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Pure functions on tensors, without parameters or state: the truth that every faster way is tested against."""
 
-from hypersphere.functional.classification import class_logits, cross_entropy, margin_logits
+from hypersphere.functional.classification import class_logits, cross_entropy
 from hypersphere.functional.compressive import (
     adversarial_projection,
     angle_preserving_projection,
@@ -17,6 +17,7 @@ from hypersphere.functional.decoupled import (
 )
 from hypersphere.functional.energy import hyperspherical_energy, stacked_energy
 from hypersphere.functional.geometry import normalize, pairwise_angle, pairwise_cosine
+from hypersphere.functional.margins import margin_logits, margin_loss
 from hypersphere.functional.optima import minimum_energy
 from hypersphere.functional.orthogonality import orthogonality, orthonormality, restricted_isometry
 from hypersphere.functional.patches import patch_cosines, patch_norms
@@ -48,6 +49,7 @@ __all__ = [
     "grouped_energy",
     "hyperspherical_energy",
     "margin_logits",
+    "margin_loss",
     "minibatch_energy",
     "minimum_energy",
     "normalize",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From features and class vectors to logits, and from logits to a loss."""
+"""From features and class vectors to inner products or cosines, and from logits to a loss."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
 from hypersphere.formulas.directions import unit_rows, working_dtype
-from hypersphere.formulas.margins import Margin, Softmax
+from hypersphere.kernels.classes import inverse_norms
 
-__all__ = ["class_logits", "cross_entropy", "margin_logits"]
-
-# numbers of a class matrix that are copied at a time while its norms are taken: what a processor keeps in its cache
-_NORM_CHUNK = 2**18
+__all__ = ["check_labels", "class_logits", "cross_entropy"]
 
 
 def class_logits(
@@ -66,59 +63,6 @@ def class_logits(
         return logits
 
 
-def margin_logits(
-    features: Float[Tensor, "N D"],
-    weight: Float[Tensor, "C D"],
-    labels: Integer[Tensor, "N"] | None = None,
-    *,
-    margin: Margin | None = None,
-    scale: float | str | Tensor = "default",
-) -> Float[Tensor, "N C"]:
-    r"""Logits z_ij = scale · cos(theta_ij), the one of each sample's own class made harder by the margin.
-
-    Args:
-        features: x, N rows.
-        weight: w, one row for each class.
-        labels: the own class of each sample, integers in [0, C); None for inference, where no margin is taken.
-        margin: a member of `formulas.margins`; None for the ordinary softmax, whose logits are x_i · w_j.
-        scale: "default" (the margin's published one), "feature" (|x_i|), or a positive number or scalar tensor.
-
-    Returns:
-        Logits in float32, or float64 where an input is.
-
-    Raises:
-        ValueError: for wrong shapes, a label that is no class (seen on CPU tensors, while not compiling), or a scale
-            that is unknown or given to a margin without one.
-        TypeError: if labels are not integers.
-
-    Example:
-        >>> from hypersphere.formulas.margins import NormalizedSoftmax
-        >>> margin_logits(torch.tensor([[3.0, 4.0]]), torch.eye(2), margin=NormalizedSoftmax(), scale=10.0)
-        tensor([[6., 8.]])
-    """
-    margin = Softmax() if margin is None else margin
-    if labels is not None:
-        _check_labels("margin_logits", labels, features.shape[0], weight.shape[0])
-    if isinstance(scale, str) and scale == "default":
-        scale = margin.default_scale
-    elif not margin.normalized:
-        raise ValueError(f"margin_logits: {type(margin).__name__} has no scale, its logits are plain inner products.")
-    if not margin.normalized:
-        return class_logits(features, weight, normalize="none")
-    if isinstance(scale, str):
-        check_choice("margin_logits", "scale", scale, ("default", "feature"))
-        logits = class_logits(features, weight, normalize="weight")
-        if labels is None:
-            return logits
-        unit, inverse = unit_rows(features.to(logits.dtype))
-        norm = (features * unit).sum(dim=1, keepdim=True)
-        return _with_margin(logits, labels, margin, norm, inverse)
-    if isinstance(scale, float | int):
-        check_range("margin_logits", "scale", scale, low=1e-6, high=1e6)
-    logits = class_logits(features, weight) * scale
-    return logits if labels is None else _with_margin(logits, labels, margin, scale, 1 / scale)
-
-
 def cross_entropy(
     logits: Float[Tensor, "N C"],
     labels: Integer[Tensor, "N"],
@@ -160,7 +104,7 @@ def cross_entropy(
     check_matrix(who, "logits", logits, "N C")
     check_range(who, "label_smoothing", label_smoothing, low=0.0, high=1.0)
     check_range(who, "probability_floor", probability_floor, low=0.0, high=1.0)
-    _check_labels(who, labels, *logits.shape)
+    check_labels(who, labels, *logits.shape)
     logits, labels = logits.to(working_dtype(logits.dtype)), labels.long()
     if probability_floor == 0:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
@@ -169,18 +113,10 @@ def cross_entropy(
     return -own if label_smoothing == 0 else -torch.lerp(own, log_probability.mean(), label_smoothing)
 
 
-def _with_margin(
-    logits: Tensor, labels: Tensor, margin: Margin, scale: float | Tensor, inverse_scale: float | Tensor
-) -> Tensor:
-    """Logits with the own class's cosine replaced by the margin's; the logits themselves where it changes nothing."""
-    index = labels.long()[:, None]
-    cosine = logits.gather(1, index) * inverse_scale
-    harder = margin.target(cosine)
-    return logits if harder is cosine else logits.scatter(1, index, harder * scale)
-
-
-def _check_labels(who: str, labels: Tensor, num_samples: int, num_classes: int) -> None:
-    """Raise unless `labels` is (N,), of integers, and on a CPU outside a compiler each of them a class."""
+def check_labels(
+    who: str, labels: Tensor, num_samples: int, num_classes: int, *, ignore_index: int | None = None
+) -> None:
+    """Raise unless `labels` is (N,), of integers, and on a CPU outside a compiler each of them a class or ignored."""
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"{who}: expected labels of an integer dtype, got {labels.dtype}.")
     if labels.shape != (num_samples,) or num_samples < 1:
@@ -189,7 +125,10 @@ def _check_labels(who: str, labels: Tensor, num_samples: int, num_classes: int) 
             f"{tuple(labels.shape)}."
         )
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        wrong = ((labels < 0) | (labels >= num_classes)).nonzero()
+        wrong = (labels < 0) | (labels >= num_classes)
+        if ignore_index is not None:
+            wrong &= labels != ignore_index
+        wrong = wrong.nonzero()
         if len(wrong):
             position = int(wrong[0, 0])
             raise ValueError(
@@ -198,22 +137,12 @@ def _check_labels(who: str, labels: Tensor, num_samples: int, num_classes: int) 
             )
 
 
-def _inverse_norms(weight: Tensor) -> Tensor:
-    """1 / |w_j| as (C, 1), zero for a zero row; a few rows at a time, so that no copy of the matrix is held."""
-    if torch.compiler.is_compiling():
-        # a compiler makes one loop of it by itself
-        return unit_rows(weight)[1]
-    size = _NORM_CHUNK if weight.device.type == "cpu" else 64 * _NORM_CHUNK
-    rows = max(1, size // max(1, weight.shape[1]))
-    return torch.cat([unit_rows(block)[1] for block in weight.split(rows)])
-
-
 class _ProductWithDirections(torch.autograd.Function):
     """x · w_j / |w_j| for all rows, with the division folded into the product and into its gradient."""
 
     @staticmethod
     def forward(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        inverse = _inverse_norms(weight)
+        inverse = inverse_norms(weight)
         return (rows @ weight.T).mul_(inverse.T), inverse
 
     @staticmethod
@@ -227,7 +156,7 @@ class _ProductWithDirections(torch.autograd.Function):
         grad = grads[0]
         if torch.is_grad_enabled():
             # a second derivative is wanted: differentiate the plain expression instead
-            plain = (rows @ weight.T) * _inverse_norms(weight).T
+            plain = (rows @ weight.T) * inverse_norms(weight).T
             wanted = [tensor for tensor, need in zip((rows, weight), ctx.needs_input_grad, strict=True) if need]
             found = iter(torch.autograd.grad(plain, wanted, grad, create_graph=True))
             return tuple(next(found) if need else None for need in ctx.needs_input_grad)

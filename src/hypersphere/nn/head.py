@@ -11,30 +11,45 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from hypersphere.checks import check_count, check_range, lookup
-from hypersphere.formulas.directions import working_dtype
-from hypersphere.formulas.margins import MARGINS, Margin
-from hypersphere.functional.classification import cross_entropy, margin_logits
+from hypersphere.checks import check_choice, check_count, lookup
+from hypersphere.formulas.directions import lengths, working_dtype
+from hypersphere.formulas.margins import MARGINS, BatchStatistics, MarginLike, SphereFace2, as_margin
+from hypersphere.formulas.specs import plain_values
+from hypersphere.functional.margins import check_objective, margin_logits, margin_loss
+from hypersphere.functional.targets import GRADIENTS, MarginMeasures, checked_scale
 
 __all__ = ["MarginHead"]
 
 
 class MarginHead(nn.Module):
-    r"""Class vectors with a softmax loss: `head(x, y)` is the loss, `head(x)` the logits for inference.
+    r"""Class vectors with a margin loss: `head(x, y)` is the loss, `head(x)` the logits for inference.
 
     Args:
         in_features: D, width of the features, >= 1.
         num_classes: C, >= 1.
-        margin: name in `formulas.margins.MARGINS` or an object with parameters of its own. "softmax": inner products,
-            no bias; "normalized_softmax": scale · cos(theta).
+        margin: a member of `hypersphere.margins`, or its name: "sphereface", "arcface", "softmax" (inner products, no
+            bias), "normalized_softmax" (cosines)...; or a mapping such as {"name": "cosface", "cosine": 0.4}.
         scale: what multiplies the cosines. "default": the margin's published number; "feature": each feature's own
             norm; a number in [1e-6, 1e6]; "learned": one number for all, trained as its logarithm `log_scale` and
             started from the published one. A margin of plain inner products takes "default" only.
-        label_smoothing: epsilon in [0, 1]; see `functional.cross_entropy`.
+        gradient: "exact", or "detached": backward takes what the margin makes of a cosine for the cosine itself.
+        class_weights: (C,) >= 0, of the samples of each class; None for 1 each.
+        label_smoothing: epsilon in [0, 1]; see `functional.margin_loss`.
         probability_floor: added to every probability before the logarithm, in [0, 1].
+        ignore_index: label of samples that do not count.
+        synchronize: in training on several processes, take the mean over the samples of all of them, so that
+            gradients that DDP averages are those of one process on the joined batch, whatever the share of each; then
+            every process must call the head alike. False: the mean over the own samples, right for equal shares.
         device: where the parameters are made.
         dtype: float32 or float64. Whatever the model is cast to afterwards (`.half()`, `.to(torch.bfloat16)`), the
             parameters of the head keep this dtype: features may be narrower, class vectors may not.
+
+    Attributes:
+        weight: (C, D), or (C · centers, D) for a margin with several vectors for each class, side by side.
+        log_scale: (1,) for a learned scale, else None.
+        bias: (1,), shared by all classes, for a binary objective (SphereFace2), else None.
+        annealing: lambda of the margin, a scalar buffer, 0 from the start; `hypersphere.schedules` moves it. It is no
+            part of the state dict: a schedule keeps its own count.
 
     Shape:
         x (N, D) of any floating-point dtype, y (N,) of integers -> loss, scalar; logits (N, C). Both in float32, or
@@ -45,98 +60,220 @@ class MarginHead(nn.Module):
             tensors, while not compiling; elsewhere the device asserts).
         TypeError: if labels are not integers or features not floating point.
 
+    Edge cases:
+        What a margin remembers (CurricularFace, AdaFace) moves once with each loss in training mode that wants a
+        gradient, with the batches of all processes together, and never in `margin_logits` or `measures`.
+
     Example:
-        >>> head = MarginHead(8, 3, margin="normalized_softmax")
+        >>> head = MarginHead(8, 3, margin="cosface")
         >>> features, labels = torch.randn(5, 8), torch.tensor([0, 1, 2, 0, 1])
         >>> head(features, labels).shape, head(features).shape
         (torch.Size([]), torch.Size([5, 3]))
     """
 
     log_scale: nn.Parameter | None
+    bias: nn.Parameter | None
+    class_weights: Tensor | None
+    annealing: Tensor
 
     def __init__(
         self,
         in_features: int,
         num_classes: int,
         *,
-        margin: str | Margin = "softmax",
+        margin: MarginLike = "sphereface",
         scale: float | str = "default",
+        gradient: str = "exact",
+        class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         probability_floor: float = 0.0,
+        ignore_index: int = -100,
+        synchronize: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         for argument, value in (("in_features", in_features), ("num_classes", num_classes)):
             check_count("MarginHead", argument, value, low=1)
-        for argument, share in (("label_smoothing", label_smoothing), ("probability_floor", probability_floor)):
-            check_range("MarginHead", argument, share, low=0.0, high=1.0)
         if dtype not in (None, torch.float32, torch.float64):
             raise ValueError(
                 f"MarginHead: dtype must be torch.float32 or torch.float64, got {dtype}. Class vectors are not kept in "
                 "low precision; the features may be."
             )
+        check_choice("MarginHead", "gradient", gradient, GRADIENTS)
         self.in_features = in_features
         self.num_classes = num_classes
-        self.margin = lookup("margin", margin, MARGINS) if isinstance(margin, str) else margin
-        self.scale = _checked_scale(scale, self.margin)
+        self.margin = as_margin(margin)
+        self.scale = _checked(scale, self)
+        self.gradient = gradient
+        check_objective("MarginHead", self.margin, label_smoothing, probability_floor)
         self.label_smoothing = label_smoothing
         self.probability_floor = probability_floor
+        self.ignore_index = ignore_index
+        self.synchronize = synchronize
         dtype = dtype or working_dtype(torch.get_default_dtype())
-        self.weight = nn.Parameter(torch.empty(num_classes, in_features, device=device, dtype=dtype))
-        log_scale = nn.Parameter(torch.empty(1, device=device, dtype=dtype)) if scale == "learned" else None
-        self.register_parameter("log_scale", log_scale)
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.weight = nn.Parameter(torch.empty(num_classes * self.margin.centers, in_features, **place))
+        self.register_parameter("log_scale", nn.Parameter(torch.empty(1, **place)) if scale == "learned" else None)
+        binary = self.margin.objective == "binary"
+        self.register_parameter("bias", nn.Parameter(torch.empty(1, **place)) if binary else None)
+        self.register_buffer("annealing", torch.zeros((), **place), persistent=False)
+        for name in self.margin.initial_state():
+            self.register_buffer(name, torch.empty((), **place))
+        if class_weights is not None:
+            if class_weights.shape != (num_classes,) or not (class_weights >= 0).all():
+                raise ValueError(
+                    f"MarginHead: expected class_weights ({num_classes},) of numbers of 0 or more, got "
+                    f"{tuple(class_weights.shape)} with a least of {float(class_weights.min()):g}."
+                )
+            class_weights = class_weights.detach().to(**place).clone()
+        self.register_buffer("class_weights", class_weights)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw class vectors from N(0, 2 / D), as the released code of MHE does; a learned scale starts anew."""
+        """Draw class vectors from N(0, 2 / D), as the released code of MHE does; all else is set to its start."""
         nn.init.normal_(self.weight, std=math.sqrt(2 / self.in_features))
+        start = self.margin.default_scale
+        number = 30.0 if isinstance(start, str) else start
         if self.log_scale is not None:
-            start = self.margin.default_scale
-            nn.init.constant_(self.log_scale, math.log(30.0 if isinstance(start, str) else start))
+            nn.init.constant_(self.log_scale, math.log(number))
+        if self.bias is not None:
+            number = self.scale if isinstance(self.scale, float) else number
+            first = self.margin.first_bias(self.num_classes, number) if isinstance(self.margin, SphereFace2) else 0.0
+            nn.init.constant_(self.bias, first)
+        with torch.no_grad():
+            self.annealing.zero_()
+            for name, value in self.margin.initial_state().items():
+                self.get_buffer(name).fill_(value)
 
-    def forward(self, x: Float[Tensor, "N D"], y: Integer[Tensor, "N"] | None = None) -> Float[Tensor, "*batch"]:
-        """The mean loss (scalar) of features (N, D) with labels (N,); without labels the inference logits (N, C)."""
+    def forward(
+        self,
+        x: Float[Tensor, "N D"],
+        y: Integer[Tensor, " N"] | None = None,
+        *,
+        num_samples: float | Tensor | None = None,
+    ) -> Float[Tensor, "*batch"]:
+        """The mean loss (scalar) of features (N, D) with labels (N,); without labels the inference logits (N, C).
+
+        `num_samples` divides the sum over samples in place of their number; see `functional.margin_loss`.
+        """
         if y is None:
-            return self._logits(x, None)
-        return cross_entropy(
-            self.margin_logits(x, y), y, label_smoothing=self.label_smoothing, probability_floor=self.probability_floor
+            self._check(x)
+            return margin_logits(x, self.weight, margin=self.margin, scale=self._scale(), bias=self.bias)
+        return self.loss_and_measures(x, y, num_samples=num_samples)[0]
+
+    def loss_and_measures(
+        self, x: Float[Tensor, "N D"], y: Integer[Tensor, " N"], *, num_samples: float | Tensor | None = None
+    ) -> tuple[Float[Tensor, ""], MarginMeasures]:
+        """The loss as `head(x, y)` gives it, and the cosines that it saw: no second product with the class vectors."""
+        self._check(x)
+        if self.training and torch.is_grad_enabled():
+            self._advance(x, y)
+            if self.synchronize and num_samples is None:
+                num_samples = self._share(y)
+        return margin_loss(
+            x,
+            self.weight,
+            y,
+            **self._how(),
+            class_weights=self.class_weights,
+            label_smoothing=self.label_smoothing,
+            probability_floor=self.probability_floor,
+            num_samples=num_samples,
+            with_measures=True,
         )
 
-    def margin_logits(self, x: Float[Tensor, "N D"], y: Integer[Tensor, "N"]) -> Float[Tensor, "N C"]:
+    def margin_logits(self, x: Float[Tensor, "N D"], y: Integer[Tensor, " N"]) -> Float[Tensor, "N C"]:
         """The logits (N, C) that enter the loss, each sample's own class made harder by the margin."""
-        return self._logits(x, y)
+        self._check(x)
+        return margin_logits(x, self.weight, y, **self._how())
+
+    @torch.no_grad()
+    def measures(self, x: Float[Tensor, "N D"], y: Integer[Tensor, " N"]) -> MarginMeasures:
+        """Cosines with the own class and the nearest other one, and whether the margin is met; nothing is changed."""
+        self._check(x)
+        return margin_loss(x, self.weight, y, **self._how(), with_measures=True)[1]
 
     def arguments(self) -> dict[str, Any]:
-        """What rebuilds this head, in plain values: `MarginHead(**head.arguments())`.
+        """What rebuilds this head, in plain values: `MarginHead(**head.arguments())`; class weights are not among them.
 
         Raises:
-            ValueError: if the margin is an object that `MARGINS` does not name.
+            ValueError: if the margin is of a class that `MARGINS` does not name.
         """
-        names = [name for name, margin in MARGINS.items() if margin == self.margin]
-        if not names:
-            raise ValueError(f"MarginHead: {self.margin!r} has no name in MARGINS, so it cannot be written down.")
+        try:
+            margin = plain_values(self.margin, MARGINS)
+        except ValueError:
+            raise ValueError(
+                f"MarginHead: {self.margin!r} has no name in MARGINS, so it cannot be written down."
+            ) from None
         return {
             "in_features": self.in_features,
             "num_classes": self.num_classes,
-            "margin": names[0],
+            "margin": margin,
             "scale": self.scale,
+            "gradient": self.gradient,
             "label_smoothing": self.label_smoothing,
             "probability_floor": self.probability_floor,
+            "ignore_index": self.ignore_index,
         }
 
     def extra_repr(self) -> str:
         """The arguments, on one line."""
+        plain = {"gradient": "exact", "label_smoothing": 0.0, "probability_floor": 0.0, "ignore_index": -100}
+        more = "".join(
+            f", {name}={getattr(self, name)}" for name, usual in plain.items() if getattr(self, name) != usual
+        )
         return (
             f"in_features={self.in_features}, num_classes={self.num_classes}, margin={self.margin}, "
-            f"scale={self.scale}, label_smoothing={self.label_smoothing}, probability_floor={self.probability_floor}"
+            f"scale={self.scale}{more}"
         )
 
-    def _logits(self, x: Tensor, y: Tensor | None) -> Tensor:
+    def _how(self) -> dict[str, Any]:
+        return {
+            "margin": self.margin,
+            "scale": self._scale(),
+            "gradient": self.gradient,
+            "annealing": self.annealing,
+            "state": {name: self.get_buffer(name) for name in self.margin.initial_state()},
+            "bias": self.bias,
+            "ignore_index": self.ignore_index,
+        }
+
+    def _scale(self) -> float | str | Tensor:
+        return self.scale if self.log_scale is None else self.log_scale.exp()
+
+    def _check(self, x: Tensor) -> None:
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"MarginHead: expected features (N, {self.in_features}), got {tuple(x.shape)}.")
-        scale = self.scale if self.log_scale is None else self.log_scale.exp()
-        return margin_logits(x, self.weight, y, margin=self.margin, scale=scale)
+
+    @torch.no_grad()
+    def _advance(self, x: Tensor, y: Tensor) -> None:
+        """What the margin remembers, one batch on."""
+        names = list(self.margin.initial_state())
+        if not names:
+            return
+        known = y != self.ignore_index
+        cosine = margin_loss(x, self.weight, y, **self._how(), with_measures=True)[1].own.double()
+        norm = lengths(x.to(working_dtype(x.dtype))).double()
+        parts = torch.stack([torch.ones_like(norm), cosine, norm, norm.square()])
+        sums = over_processes(torch.where(known, parts, 0.0).sum(dim=1))
+        count = sums[0].clamp_min(1)
+        mean_cosine, mean, square = sums[1:] / count
+        deviation = ((square - mean.square()).clamp_min(0) * count / (count - 1).clamp_min(1)).sqrt()
+        state = {name: self.get_buffer(name) for name in names}
+        batch = BatchStatistics(*(value.to(self.weight.dtype) for value in (mean_cosine, mean, deviation)))
+        for name, value in self.margin.advance(state, batch).items():
+            # a batch without a class says nothing
+            state[name].copy_(torch.where(sums[0] > 0, value, state[name]))
+
+    @torch.no_grad()
+    def _share(self, y: Tensor) -> Tensor:
+        """What the own sum is divided by, for the mean over all processes to be that over all samples."""
+        known = y != self.ignore_index
+        weights = known.to(self.weight.dtype)
+        if self.class_weights is not None:
+            weights = self.class_weights[y.masked_fill(~known, 0).long()] * known
+        return over_processes(weights.sum()) / num_processes()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MarginHead:
         """Move the parameters as any module does, but never to a narrower dtype."""
@@ -151,15 +288,25 @@ class MarginHead(nn.Module):
         return module
 
 
-def _checked_scale(scale: float | str, margin: Margin) -> float | str:
+def num_processes() -> int:
+    """How many processes train together."""
+    group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if group else 1
+
+
+def over_processes(values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if num_processes() > 1:
+        torch.distributed.all_reduce(values)
+    return values
+
+
+def _checked(scale: float | str, head: MarginHead) -> float | str:
     """The scale as given, or a ValueError in words."""
-    if not margin.normalized and scale != "default":
-        raise ValueError(
-            f"MarginHead: {type(margin).__name__} has no scale, its logits are plain inner products; got {scale!r}. "
-            "Use margin='normalized_softmax' for a scale times cosines."
-        )
     if isinstance(scale, str):
         lookup("scale", scale, dict.fromkeys(("default", "feature", "learned")))
-        return scale
-    check_range("MarginHead", "scale", scale, low=1e-6, high=1e6)
-    return float(scale)
+        number: float | str = 1.0 if scale == "learned" else scale
+    else:
+        number = scale
+    checked_scale("MarginHead", number, head.margin)
+    return scale if isinstance(scale, str) else float(scale)
