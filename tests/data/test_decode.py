@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -192,3 +194,13 @@ def test_a_squeezed_image_keeps_its_edges() -> None:
     assert np.array_equal(reader.read(encode(wide)), squeezed.transpose(2, 0, 1))
     assert np.array_equal(decode_all(rows_of([encode(wide)]), 6, resize="squeeze")[0], squeezed.transpose(2, 0, 1))
     assert list(RESIZES) == ["crop", "squeeze"]
+
+
+def test_a_damaged_file_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(truncated())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match=r"the image cannot be decoded"):
+            open_image(tmp_path / "cut.png", None)
+        gc.collect()
+    assert not caught

@@ -102,7 +102,9 @@ def open_image(encoded: Encoded, size: int | Sequence[int] | None, resize: str =
         raise ValueError("there is no image")
     wanted = None if size is None else sides("data", "size", size)[::-1]
     try:
-        image: Image.Image = Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
+        # read at once: of a file that is damaged Pillow leaves its own open
+        content = encoded if isinstance(encoded, bytes) else encoded.read_bytes()
+        image: Image.Image = Image.open(io.BytesIO(content))
         image.load()
         if "exif" in image.info:
             image = ImageOps.exif_transpose(image)

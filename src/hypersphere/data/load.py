@@ -30,7 +30,16 @@ from hypersphere.data.sources import SPLITS, Encoded, Rows, Source, split_named
 from hypersphere.data.streaming import open_stream
 from hypersphere.data.synthetic import load_synthetic
 
-__all__ = ["PAIRS_FILE", "STREAM_ABOVE", "find_pairs", "find_source", "images_of", "list_datasets", "load_images"]
+__all__ = [
+    "PAIRS_FILE",
+    "STREAM_ABOVE",
+    "find_pairs",
+    "find_source",
+    "images_of",
+    "list_datasets",
+    "load_images",
+    "read_rows",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +215,15 @@ def find_source(config: DataConfig) -> Source:
     raise ValueError(
         f"{unknown_name('data set', config.name, list_datasets())}, or give a folder, a CSV, Parquet or .rec file."
     )
+
+
+def read_rows(source: Source, split: str) -> Rows:
+    """The rows of a split, their images left on disk where the files are more than should be held in memory.
+
+    Raises:
+        ValueError: naming file and row, if a file or a label cannot be used.
+    """
+    return source.rows(split, on_disk=sum(file.stat().st_size for file in source.files[split]) > STREAM_ABOVE)
 
 
 def find_pairs(config: DataConfig) -> Path:

@@ -14,7 +14,7 @@ from hypersphere.config import DataConfig
 from hypersphere.data.hub import STREAMED_SETS, copy_at_hand
 from hypersphere.data.images import ImageSet
 from hypersphere.data.listed import IMAGE_SUFFIXES
-from hypersphere.data.load import STREAM_ABOVE, find_pairs, find_source, images_of, list_datasets
+from hypersphere.data.load import find_pairs, find_source, images_of, list_datasets, read_rows
 from hypersphere.data.pair_lists import PairList, contiguous_folds, read_pair_list
 from hypersphere.data.parquet import ParquetSource
 from hypersphere.data.parquet_files import find_parquet
@@ -177,8 +177,7 @@ def _search(source: Source, wanted: Sequence[str]) -> tuple[Rows | None, list[st
         places = _places(names, wanted) if names is not None else {}
         missing = [name for name in wanted if name not in places]
         if not missing:
-            whole = source.rows(split, on_disk=sum(file.stat().st_size for file in source.files[split]) > STREAM_ABOVE)
-            return _picked(whole, [places[name] for name in wanted], source.title), []
+            return _picked(read_rows(source, split), [places[name] for name in wanted], source.title), []
         fewest = min(fewest, missing, key=len)
     return None, fewest
 
