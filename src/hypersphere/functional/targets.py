@@ -29,13 +29,17 @@ class MarginMeasures(NamedTuple):
     Args:
         own: cosine of each feature with the vector of its own class, (N,).
         nearest: cosine with the nearest vector of another class, (N,); -1 where there is no other.
+        right: whether the own class wins without its margin, as it does in inference, (N,); a tie counts as lost.
         satisfied: whether the own class wins with its margin: its logit is above all others, or above 0 and all
             others below for a binary objective, (N,).
+        energy: of class vectors, scalar; None where the head has none in its loss.
     """
 
     own: Float[Tensor, " N"]
     nearest: Float[Tensor, " N"]
+    right: Bool[Tensor, " N"]
     satisfied: Bool[Tensor, " N"]
+    energy: Float[Tensor, ""] | None = None
 
 
 @dataclass
@@ -179,16 +183,18 @@ class MarginTask:
         """Cosines, and whether the own class wins."""
         with torch.no_grad():
             own, _, norm = self.cosine(features, compared.own, compared.length)
-            nearest = compared.nearest
-            if not self.margin.changes_others:
-                # products are cosines times one number or each feature's length
-                single = self.margin.normalized and not isinstance(self.scale, str)
-                nearest = nearest / self.scale if single else nearest * _reciprocal(norm)  # type: ignore[operator]
+            nearest, right = compared.nearest, compared.own > compared.largest
+            if self.margin.changes_others:
+                right = own > nearest
+            elif self.margin.normalized and not isinstance(self.scale, str):
+                nearest = nearest / self.scale
+            else:
+                nearest = nearest * _reciprocal(norm)
             if self.margin.objective == "binary":
                 satisfied = (harder > 0) & (compared.largest < 0)
             else:
                 satisfied = harder > compared.largest
-            return MarginMeasures(own.clamp(-1, 1), nearest.clamp(-1, 1), satisfied)
+            return MarginMeasures(own.clamp(-1, 1), nearest.clamp(-1, 1), right, satisfied)
 
 
 def checked_scale(who: str, scale: float | str | Tensor, margin: Margin) -> float | str | Tensor:

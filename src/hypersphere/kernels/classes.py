@@ -35,7 +35,8 @@ class Comparison(NamedTuple):
         length: length of that vector, (N,).
         reduced: of the logits of all other classes, (N,): ln sum exp, or sum softplus.
         total: weighted sum of the logits of all other classes, (N,); empty where no weights were given.
-        nearest: the largest inner product with another class, (N,), a constant; -inf where there is none.
+        nearest: the largest inner product with the direction of another class, (N,), a constant; -inf where there is
+            none.
         largest: the largest logit of another class, (N,), a constant; -inf where there is none.
     """
 
@@ -140,7 +141,10 @@ def compare_plain(
     total = rows.new_zeros(0) if weights is None else weights @ logits.masked_fill(one, 0.0)
     masked = logits.masked_fill(one, -math.inf)
     reduced = -F.logsigmoid(-masked).sum(dim=0) if plan.reduction == "softplus" else masked.logsumexp(dim=0)
-    nearest = products.detach().masked_fill(one, -math.inf).amax(dim=0)
+    near = products.detach()
+    if not plan.normalize:
+        near = plan.of_classes((unit_rows(weight.detach())[0]) @ rows.detach().t())
+    nearest = near.masked_fill(one, -math.inf).amax(dim=0)
     return Comparison(own, length, reduced, total, nearest, masked.detach().amax(dim=0))
 
 
@@ -159,7 +163,9 @@ class _Compare(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         num_samples, centers = rows.shape[0], plan.centers
         num_classes = weight.shape[0] // centers
-        inverse = inverse_norms(weight) if plan.normalize else None
+        norms = inverse_norms(weight)
+        # those by which products are divided, and those by which they are only to be measured
+        inverse, norms = (norms, None) if plan.normalize else (None, norms)
         own, place, length = own_products(rows, weight, labels, plan)
         kept = rows.new_empty(0)
         if any(ctx.needs_input_grad) and weight.shape[0] * num_samples <= _KEPT:
@@ -177,9 +183,12 @@ class _Compare(torch.autograd.Function):
                 share = weights[first:last]
                 mine = logits.gather(0, position)[0] * share[position[0]]
                 total += share @ logits - torch.where(inside, mine, 0.0)
-            if logits is not near:
+            if norms is not None:
+                shorter = plan.of_classes(products * norms[first * centers : last * centers])
+                nearest = torch.maximum(nearest, _without(shorter, inside, position).amax(dim=0))
+            elif logits is not near:
                 nearest = torch.maximum(nearest, _without(near, inside, position).amax(dim=0))
-            elif kept.shape[0] and near is products:
+            if len(kept) and logits is products:
                 # what is kept stays as it is
                 logits = logits.clone()
             _replace_(logits, inside, position, -math.inf)
@@ -196,7 +205,7 @@ class _Compare(torch.autograd.Function):
             base = largest.masked_fill(largest == -math.inf, 0.0)
             reduced = reduced.log_().add_(base)
         ctx.plan, ctx.kept = plan, kept
-        if plan.function is None:
+        if plan.function is None and plan.normalize:
             nearest = largest.clone()
         ctx.save_for_backward(rows, weight, labels, weights, place, inverse, reduced, *parameters)
         ctx.mark_non_differentiable(nearest, largest)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from hypersphere.formulas.margins import MARGINS, BatchStatistics, MarginLike, S
 from hypersphere.formulas.specs import plain_values
 from hypersphere.functional.margins import check_objective, margin_logits, margin_loss
 from hypersphere.functional.targets import GRADIENTS, MarginMeasures, checked_scale
+from hypersphere.nn.class_energy import ClassEnergyLike, as_class_energy
 
 __all__ = ["MarginHead"]
 
@@ -37,6 +39,8 @@ class MarginHead(nn.Module):
         label_smoothing: epsilon in [0, 1]; see `functional.margin_loss`.
         probability_floor: added to every probability before the logarithm, in [0, 1].
         ignore_index: label of samples that do not count.
+        energy: a `ClassEnergy`, or a mapping of its arguments: that energy of the class vectors is added to the loss
+            (SphereFace+). None for none.
         synchronize: in training on several processes, take the mean over the samples of all of them, so that
             gradients that DDP averages are those of one process on the joined batch, whatever the share of each; then
             every process must call the head alike. False: the mean over the own samples, right for equal shares.
@@ -88,6 +92,7 @@ class MarginHead(nn.Module):
         label_smoothing: float = 0.0,
         probability_floor: float = 0.0,
         ignore_index: int = -100,
+        energy: ClassEnergyLike | None = None,
         synchronize: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -110,6 +115,12 @@ class MarginHead(nn.Module):
         self.label_smoothing = label_smoothing
         self.probability_floor = probability_floor
         self.ignore_index = ignore_index
+        self.energy = None if energy is None else as_class_energy(energy)
+        if self.energy is not None and (self.margin.centers > 1 or num_classes < 2):
+            raise ValueError(
+                f"MarginHead: the energy is of one vector for each of 2 classes or more, got {num_classes} classes "
+                f"with {self.margin.centers} each. Leave energy out, or add hypersphere.regularizers.HypersphericalEnergy."
+            )
         self.synchronize = synchronize
         dtype = dtype or working_dtype(torch.get_default_dtype())
         place: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -171,7 +182,7 @@ class MarginHead(nn.Module):
             self._advance(x, y)
             if self.synchronize and num_samples is None:
                 num_samples = self._share(y)
-        return margin_loss(
+        loss, measures = margin_loss(
             x,
             self.weight,
             y,
@@ -182,6 +193,12 @@ class MarginHead(nn.Module):
             num_samples=num_samples,
             with_measures=True,
         )
+        if self.energy is None:
+            return loss, measures
+        energy = self.energy.value(self.weight, y, ignore_index=self.ignore_index)
+        # the energy is a mean over samples, too
+        share = 1.0 if num_samples is None else (y != self.ignore_index).sum() / num_samples
+        return loss + self.energy.weight * share * energy, measures._replace(energy=energy.detach())
 
     def margin_logits(self, x: Float[Tensor, "N D"], y: Integer[Tensor, " N"]) -> Float[Tensor, "N C"]:
         """The logits (N, C) that enter the loss, each sample's own class made harder by the margin."""
@@ -215,11 +232,18 @@ class MarginHead(nn.Module):
             "label_smoothing": self.label_smoothing,
             "probability_floor": self.probability_floor,
             "ignore_index": self.ignore_index,
+            "energy": None if self.energy is None else dataclasses.asdict(self.energy),
         }
 
     def extra_repr(self) -> str:
         """The arguments, on one line."""
-        plain = {"gradient": "exact", "label_smoothing": 0.0, "probability_floor": 0.0, "ignore_index": -100}
+        plain = {
+            "gradient": "exact",
+            "label_smoothing": 0.0,
+            "probability_floor": 0.0,
+            "ignore_index": -100,
+            "energy": None,
+        }
         more = "".join(
             f", {name}={getattr(self, name)}" for name, usual in plain.items() if getattr(self, name) != usual
         )
