@@ -20,6 +20,7 @@ __all__ = [
     "plan_conversion",
     "regularizers",
     "revert",
+    "schedules",
     "thomson",
 ]
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hypersphere import functional, models, nn, regularizers
     from hypersphere.analysis import diagnose, thomson
     from hypersphere.formulas import angles, magnitudes, margins
+    from hypersphere.nn import schedules
     from hypersphere.nn.convert import convert, revert
     from hypersphere.nn.plan import plan_conversion
     from hypersphere.training.optimizer import param_groups
@@ -45,6 +47,7 @@ _PLACES = {
     "plan_conversion": "hypersphere.nn.plan:plan_conversion",
     "regularizers": "hypersphere.regularizers",
     "revert": "hypersphere.nn.convert:revert",
+    "schedules": "hypersphere.nn.schedules",
     "thomson": "hypersphere.analysis:thomson",
 }
 

@@ -119,7 +119,7 @@ class MarginHead(nn.Module):
         if self.energy is not None and (self.margin.centers > 1 or num_classes < 2):
             raise ValueError(
                 f"MarginHead: the energy is of one vector for each of 2 classes or more, got {num_classes} classes "
-                f"with {self.margin.centers} each. Leave energy out, or add hypersphere.regularizers.HypersphericalEnergy."
+                f"with {self.margin.centers} each. Leave it out, or add hypersphere.regularizers.HypersphericalEnergy."
             )
         self.synchronize = synchronize
         dtype = dtype or working_dtype(torch.get_default_dtype())
@@ -310,6 +310,18 @@ class MarginHead(nn.Module):
 
         module: MarginHead = super()._apply(keep_precision, recurse)
         return module
+
+
+def bare_head(who: str, head: nn.Module) -> MarginHead:
+    """The head itself, of one that is wrapped for several processes or compiled; a TypeError for anything else."""
+    found: Any = head
+    while not isinstance(found, MarginHead):
+        inner = getattr(found, "module", getattr(found, "_orig_mod", None))
+        if not isinstance(inner, nn.Module):
+            kind = type(head).__name__
+            raise TypeError(f"{who}: expected a MarginHead, got {kind}. Pass the head itself, such as model.head.")
+        found = inner
+    return found
 
 
 def num_processes() -> int:
