@@ -17,7 +17,6 @@ from hypersphere.evaluation.embeddings import (
     as_embeddings,
     direction_blocks,
     directions,
-    home_of,
     rows_within,
     whole_numbers,
 )
@@ -127,8 +126,8 @@ def identify_among_distractors(
     who = "identify_among_distractors"
     check_count(who, "max_rank", max_rank)
     rows = as_embeddings(who, "probes", probes)
-    pairs = _pairs_of_one_person(who, whole_numbers(who, "people", people, len(rows)))
-    asked = directions(rows.to(home_of(probes)))
+    asked = directions(rows)
+    pairs, scores = _pairs_of_one_person(who, whole_numbers(who, "people", people, len(rows)), asked)
     total = len(distractors) if isinstance(distractors, np.ndarray | Tensor) else num_distractors
     if fars and total is None:
         raise ValueError(f"{who}: with fars and distractors in blocks, num_distractors must be given.")
@@ -143,8 +142,8 @@ def identify_among_distractors(
         parts = []
         for first in range(0, len(rows), num_queries):
             cosines = asked[first : first + num_queries] @ block.T
-            impostors.add(cosines)
             top = cosines.topk(min(max_rank, len(block)), dim=1).values
+            impostors.add(cosines, top[:, 0])
             both = torch.cat([best[first : first + num_queries], top], dim=1)
             parts.append(both.topk(min(max_rank, both.shape[1]), dim=1).values)
         best = torch.cat(parts)
@@ -152,30 +151,27 @@ def identify_among_distractors(
     if not seen or (total is not None and seen != total):
         expected = "one distractor or more" if total is None or not seen else f"{total} distractors"
         raise ValueError(f"{who}: expected {expected}, got {seen}.")
-    sides = (torch.from_numpy(side).to(asked.device) for side in pairs.T)
-    scores = _cosines(asked, *sides).cpu().numpy()
     genuine = scores[pairs[:, 0] < pairs[:, 1]]
     largest = impostors.values()
     points = tuple(operating_point(genuine, largest, len(rows) * seen, far) for far in fars)
     return AmongDistractors(seen, pairs, scores, best.cpu().numpy(), points)
 
 
-def _pairs_of_one_person(who: str, people: np.ndarray) -> np.ndarray:
-    """Every ordered pair of two probes of one person, (P, 2), in the order of the first, then of the second."""
-    parts = []
+def _pairs_of_one_person(who: str, people: np.ndarray, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Every ordered pair of two probes of one person, (P, 2), by the first and then the second; their cosines (P,)."""
+    pairs, scores = [], []
     order = np.argsort(people, kind="stable")
     for group in np.split(order, np.flatnonzero(np.diff(people[order])) + 1):
         first, second = np.meshgrid(group, group, indexing="ij")
-        parts.append(np.stack([first[first != second], second[first != second]], axis=1))
-    pairs = np.concatenate(parts).astype(np.int64)
-    if not len(pairs):
+        two = first != second
+        own = rows[torch.from_numpy(group).to(rows.device)]
+        pairs.append(np.stack([first[two], second[two]], axis=1))
+        scores.append((own @ own.T).cpu().numpy()[two])
+    every = np.concatenate(pairs).astype(np.int64)
+    if not len(every):
         raise ValueError(f"{who}: expected two probes or more of some person, got one of each.")
-    return np.ascontiguousarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))])
-
-
-def _cosines(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    blocks = zip(first.split(4096), second.split(4096), strict=True)
-    return torch.cat([(rows[a] * rows[b]).sum(dim=1) for a, b in blocks])
+    sorting = np.lexsort((every[:, 1], every[:, 0]))
+    return np.ascontiguousarray(every[sorting]), np.concatenate(scores)[sorting]
 
 
 class _Largest:
@@ -193,18 +189,19 @@ class _Largest:
         self.parts: list[Tensor] = []
         self.least = -torch.inf
 
-    def add(self, values: Tensor) -> None:
-        """Keep what may be among the largest."""
+    def add(self, values: Tensor, largest: Tensor) -> None:
+        """Keep what may be among the largest of values (Q, M), whose rows have these largest (Q,)."""
         if not self.count:
             return
-        for part in values.flatten().split(max(self.count, 2**16)):
+        # soon most rows hold nothing new, and need not be read again
+        some = values[largest > self.least].flatten()
+        if len(self.held) == self.count:
             # what ties with the least that is held changes nothing
-            found = part[part > self.least] if len(self.held) == self.count else part.clone()
-            if len(found):
-                self.parts.append(found)
-                self.pending += len(found)
-            if self.pending >= max(self.count, 2**16):
-                self._settle()
+            some = some[some > self.least]
+        self.parts.append(some)
+        self.pending += len(some)
+        if self.pending >= max(self.count, 2**16):
+            self._settle()
 
     def _settle(self) -> None:
         joined = torch.cat([self.held, *self.parts])

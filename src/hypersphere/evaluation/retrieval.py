@@ -104,7 +104,9 @@ def retrieve(
     totals = dict.fromkeys(("r_precision", "map_at_r"), 0.0)
     recall, votes = dict.fromkeys(ks, 0), dict.fromkeys(ks, 0)
     label, mine, count = (torch.from_numpy(part) for part in (place, own, relevant))
-    for start, cosines, indices in neighbour_blocks(embeddings, queries, depth, memory=memory, who="retrieve"):
+    for start, cosines, indices in neighbour_blocks(
+        embeddings, queries, depth, memory=memory, who="retrieve", per_neighbour=192
+    ):
         rows = torch.from_numpy(found[start : start + len(indices)])
         near, cosine = label[indices.cpu()[rows]], cosines.cpu()[rows]
         class_of, num_relevant = (part[start : start + len(indices)][rows] for part in (mine, count))

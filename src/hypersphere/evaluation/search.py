@@ -27,6 +27,8 @@ __all__ = ["BACKENDS", "Neighbours", "neighbour_blocks", "search"]
 
 # more candidates than asked for, among which float32 may have lost the order
 _SPARE = 16
+# rows that an index learns its divisions from
+_TRAINED_ON = 2**17
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def search(
         k: how many, 1 to N.
         backend: "exact", or "faiss", which needs the extra `search` and is faster on large galleries; see `BACKENDS`.
         index: kind of faiss index in the words of its `index_factory`. "Flat" compares all; others, such as
-            "HNSW32" or "IVF1024,Flat", may miss neighbours.
+            "HNSW32" or "IVF1024,Flat", may miss neighbours; a place left empty is row -1 of cosine -infinity.
         memory: bytes to take beside input and result ("exact").
 
     Returns:
@@ -93,7 +95,13 @@ def _exact(gallery: Embeddings, queries: Embeddings, k: int, index: str, memory:
 
 
 def neighbour_blocks(
-    gallery: Embeddings, queries: Embeddings | None, k: int, *, memory: int = MEMORY, who: str = "search"
+    gallery: Embeddings,
+    queries: Embeddings | None,
+    k: int,
+    *,
+    memory: int = MEMORY,
+    who: str = "search",
+    per_neighbour: int = 64,
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """The neighbours of one block of queries after the other.
 
@@ -103,6 +111,7 @@ def neighbour_blocks(
         k: how many, 1 to N (N - 1 without queries).
         memory: bytes to take beside input and result.
         who: speaks in errors.
+        per_neighbour: bytes that each neighbour of a block takes, what the caller makes of it included.
 
     Yields:
         Number of the first query of the block, cosines (B, k) and rows (B, k) as in `Neighbours`.
@@ -118,7 +127,7 @@ def neighbour_blocks(
     check_count(who, "k", k)
     if k > limit:
         raise ValueError(f"{who}: k must be at most {limit}, the rows there are to find, got {k}.")
-    num_queries, num_rows = rows_within(who, memory, dim=dim, per_query=64 * k)
+    num_queries, num_rows = rows_within(who, memory, dim=dim, per_query=per_neighbour * k)
     for start, asked in direction_blocks(who, argument, asking, num_queries, dim=dim, device=device):
         cosines = asked.new_empty(len(asked), 0)
         indices = torch.empty(len(asked), 0, dtype=torch.int64, device=device)
@@ -156,31 +165,40 @@ def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _by_faiss(gallery: Embeddings, queries: Embeddings, k: int, index: str, memory: int) -> Neighbours:
     faiss = _require_faiss()
-    rows, asked = as_embeddings("search", "gallery", gallery), as_embeddings("search", "queries", queries)
+    num_rows, dim = matrix_shape("search", "gallery", gallery)
+    asked = as_embeddings("search", "queries", queries).cpu()
     check_count("search", "k", k)
-    if asked.shape[1] != rows.shape[1] or k > len(rows):
+    if asked.shape[1] != dim or k > num_rows:
         raise ValueError(
-            f"search: expected queries of {rows.shape[1]} features and k of {len(rows)} at most, got "
-            f"{asked.shape[1]} and {k}."
+            f"search: expected queries of {dim} features and k of {num_rows} at most, got {asked.shape[1]} and {k}."
         )
-    exact, targets = directions(asked.cpu()), directions(rows.cpu())
+    exact = directions(asked)
     try:
-        built = faiss.index_factory(rows.shape[1], index, faiss.METRIC_INNER_PRODUCT)
+        built = faiss.index_factory(dim, index, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise ValueError(f"search: faiss knows no index {index!r}. Its own words: {error}") from error
-    single = targets.float().numpy()
     if not built.is_trained:
-        built.train(single)
-    built.add(single)
-    candidates = torch.from_numpy(built.search(exact.float().numpy(), min(k + _SPARE, len(rows)))[1])
+        some = gallery[:: -(-num_rows // _TRAINED_ON)]
+        built.train(directions(as_embeddings("search", "gallery", some).cpu()).float().numpy())
+    for _, block in direction_blocks("search", "gallery", gallery, 4096, dim=dim, device=asked.device):
+        built.add(block.float().numpy())
+    candidates = built.search(exact.float().numpy(), min(k + _SPARE, num_rows))[1]
     cosines, indices = [], []
-    for some, near in zip(exact.split(256), candidates.split(256), strict=True):
+    for start in range(0, len(exact), 256):
         # an index that looks at a part of the gallery may find fewer: faiss writes -1, which comes last here
-        near = near.sort(dim=1).values
-        found = torch.einsum("qd,qnd->qn", some, targets[near.clamp_min(0)]).masked_fill(near < 0, -torch.inf)
-        best, here = _largest(found, k)
+        near = np.sort(candidates[start : start + 256], axis=1)
+        needed, place = np.unique(near.clip(min=0), return_inverse=True)
+        rows = (
+            gallery[needed] if isinstance(gallery, np.ndarray) else gallery[torch.from_numpy(needed).to(gallery.device)]
+        )
+        targets = directions(as_embeddings("search", "gallery", rows).cpu())[
+            torch.from_numpy(place.reshape(near.shape))
+        ]
+        found = torch.einsum("qd,qnd->qn", exact[start : start + 256], targets)
+        named = torch.from_numpy(near)
+        best, here = _largest(found.masked_fill(named < 0, -torch.inf), k)
         cosines.append(best)
-        indices.append(near.gather(1, here))
+        indices.append(named.gather(1, here))
     return Neighbours(torch.cat(cosines).numpy(), torch.cat(indices).numpy())
 
 
