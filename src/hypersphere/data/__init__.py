@@ -3,6 +3,7 @@
 
 from hypersphere.data.augment import PADDING_MODES, augment, center_crop, normalize_pixels
 from hypersphere.data.cache import cache_folder
+from hypersphere.data.check import CheckedData, check_data
 from hypersphere.data.images import ImageSet, StreamedImages, TensorImages
 from hypersphere.data.load import list_datasets, load_images
 from hypersphere.data.pairs import PairedImages, load_pairs
@@ -10,6 +11,7 @@ from hypersphere.data.streaming import HubStream
 
 __all__ = [
     "PADDING_MODES",
+    "CheckedData",
     "HubStream",
     "ImageSet",
     "PairedImages",
@@ -18,6 +20,7 @@ __all__ = [
     "augment",
     "cache_folder",
     "center_crop",
+    "check_data",
     "list_datasets",
     "load_images",
     "load_pairs",
