@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Pure functions on tensors, without parameters or state: the truth that every faster way is tested against."""
 
+from hypersphere.functional.class_sampling import sample_classes
 from hypersphere.functional.classification import class_logits, cross_entropy
 from hypersphere.functional.compressive import (
     adversarial_projection,
@@ -65,6 +66,7 @@ __all__ = [
     "projection_distortion",
     "restricted_isometry",
     "resultant",
+    "sample_classes",
     "sampled_energy",
     "separation",
     "sharpest_poles",

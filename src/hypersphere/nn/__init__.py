@@ -10,6 +10,7 @@ from hypersphere.nn.decoupled import (
 from hypersphere.nn.head import MarginHead
 from hypersphere.nn.recurrent import SphereGRUCell, SphereLSTMCell, SphereRNNCell
 from hypersphere.nn.rotation import Rotation
+from hypersphere.nn.sampled_rows import leave_unsampled_rows
 from hypersphere.nn.sphere import SphereConv1d, SphereConv2d, SphereConv3d, SphereLinear
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "SphereLSTMCell",
     "SphereLinear",
     "SphereRNNCell",
+    "leave_unsampled_rows",
 ]

@@ -16,6 +16,7 @@ from hypersphere.checks import check_choice, check_count, lookup
 from hypersphere.formulas.directions import lengths, working_dtype
 from hypersphere.formulas.margins import MARGINS, BatchStatistics, MarginLike, SphereFace2, as_margin
 from hypersphere.formulas.specs import plain_values
+from hypersphere.functional.class_sampling import class_scores, highest_classes, num_sampled
 from hypersphere.functional.margins import check_objective, margin_logits, margin_loss
 from hypersphere.functional.targets import GRADIENTS, MarginMeasures, checked_scale
 from hypersphere.nn.class_energy import ClassEnergyLike, as_class_energy
@@ -41,6 +42,9 @@ class MarginHead(nn.Module):
         ignore_index: label of samples that do not count.
         energy: a `ClassEnergy`, or a mapping of its arguments: that energy of the class vectors is added to the loss
             (SphereFace+). None for none.
+        sample_rate: share of the classes, in (0, 1], that each loss meets in training: those of the batch and others
+            drawn anew from torch's generator, as in `functional.sample_classes`. All processes meet the same ones.
+            `leave_unsampled_rows` keeps the optimiser from the vectors of the others.
         synchronize: in training on several processes, take the mean over the samples of all of them, so that
             gradients that DDP averages are those of one process on the joined batch, whatever the share of each; then
             every process must call the head alike. False: the mean over the own samples, right for equal shares.
@@ -54,6 +58,7 @@ class MarginHead(nn.Module):
         bias: (1,), shared by all classes, for a binary objective (SphereFace2), else None.
         annealing: lambda of the margin, a scalar buffer, 0 from the start; `hypersphere.schedules` moves it. It is no
             part of the state dict: a schedule keeps its own count.
+        sampled: (C,) of bool, classes that losses met since `leave_unsampled_rows` last saw a step; None before any.
 
     Shape:
         x (N, D) of any floating-point dtype, y (N,) of integers -> loss, scalar; logits (N, C). Both in float32, or
@@ -66,7 +71,10 @@ class MarginHead(nn.Module):
 
     Edge cases:
         What a margin remembers (CurricularFace, AdaFace) moves once with each loss in training mode that wants a
-        gradient, with the batches of all processes together, and never in `margin_logits` or `measures`.
+        gradient, with the batches of all processes together, and never in `margin_logits` or `measures`. So does the
+        choice of classes with a sample_rate below 1; class weights, smoothing, energy and the measures of such a loss
+        are those of the classes that it met, and a compiler breaks its graph there. An energy of rule "unique" is that
+        of each process's own batch.
 
     Example:
         >>> head = MarginHead(8, 3, margin="cosface")
@@ -93,6 +101,7 @@ class MarginHead(nn.Module):
         probability_floor: float = 0.0,
         ignore_index: int = -100,
         energy: ClassEnergyLike | None = None,
+        sample_rate: float = 1.0,
         synchronize: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -121,6 +130,16 @@ class MarginHead(nn.Module):
                 f"MarginHead: the energy is of one vector for each of 2 classes or more, got {num_classes} classes "
                 f"with {self.margin.centers} each. Leave it out, or add hypersphere.regularizers.HypersphericalEnergy."
             )
+        if not 0 < sample_rate <= 1:
+            raise ValueError(f"MarginHead: sample_rate must lie in (0, 1], got {sample_rate:g}.")
+        self.sample_rate = sample_rate
+        fewest = num_sampled(num_classes, sample_rate)
+        if sample_rate < 1 and fewest < 2:
+            raise ValueError(
+                f"MarginHead: sample_rate {sample_rate:g} of {num_classes} classes are fewer than 2. Raise it to "
+                f"{min(1.0, 2 / num_classes):g} or more."
+            )
+        self.sampled: Tensor | None = None
         self.synchronize = synchronize
         dtype = dtype or working_dtype(torch.get_default_dtype())
         place: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -150,7 +169,8 @@ class MarginHead(nn.Module):
             nn.init.constant_(self.log_scale, math.log(number))
         if self.bias is not None:
             number = self.scale if isinstance(self.scale, float) else number
-            first = self.margin.first_bias(self.num_classes, number) if isinstance(self.margin, SphereFace2) else 0.0
+            classes = num_sampled(self.num_classes, self.sample_rate)
+            first = self.margin.first_bias(classes, number) if isinstance(self.margin, SphereFace2) else 0.0
             nn.init.constant_(self.bias, first)
         with torch.no_grad():
             self.annealing.zero_()
@@ -178,16 +198,23 @@ class MarginHead(nn.Module):
     ) -> tuple[Float[Tensor, ""], MarginMeasures]:
         """The loss as `head(x, y)` gives it, and the cosines that it saw: no second product with the class vectors."""
         self._check(x)
-        if self.training and torch.is_grad_enabled():
-            self._advance(x, y)
+        weight: Tensor = self.weight
+        class_weights, how = self.class_weights, self._how()
+        learns = self.training and torch.is_grad_enabled()
+        share = self._energy_share(y, num_samples, together=learns and self.synchronize)
+        if learns:
             if self.synchronize and num_samples is None:
-                num_samples = self._share(y)
+                num_samples = over_processes(self._total(y)) / num_processes()
+            if self.sample_rate < 1:
+                weight, y, class_weights = self._some_classes(y)
+                how["ignore_index"] = -100
+            self._advance(x, y, weight, how)
         loss, measures = margin_loss(
             x,
-            self.weight,
+            weight,
             y,
-            **self._how(),
-            class_weights=self.class_weights,
+            **how,
+            class_weights=class_weights,
             label_smoothing=self.label_smoothing,
             probability_floor=self.probability_floor,
             num_samples=num_samples,
@@ -195,9 +222,8 @@ class MarginHead(nn.Module):
         )
         if self.energy is None:
             return loss, measures
-        energy = self.energy.value(self.weight, y, ignore_index=self.ignore_index)
-        # the energy is a mean over samples, too
-        share = 1.0 if num_samples is None else (y != self.ignore_index).sum() / num_samples
+        energy = self.energy.value(weight, y, ignore_index=how["ignore_index"])
+        # a mean over samples too, but without the weights of their classes
         return loss + self.energy.weight * share * energy, measures._replace(energy=energy.detach())
 
     def margin_logits(self, x: Float[Tensor, "N D"], y: Integer[Tensor, " N"]) -> Float[Tensor, "N C"]:
@@ -233,6 +259,7 @@ class MarginHead(nn.Module):
             "probability_floor": self.probability_floor,
             "ignore_index": self.ignore_index,
             "energy": None if self.energy is None else dataclasses.asdict(self.energy),
+            "sample_rate": self.sample_rate,
         }
 
     def extra_repr(self) -> str:
@@ -243,6 +270,7 @@ class MarginHead(nn.Module):
             "probability_floor": 0.0,
             "ignore_index": -100,
             "energy": None,
+            "sample_rate": 1.0,
         }
         more = "".join(
             f", {name}={getattr(self, name)}" for name, usual in plain.items() if getattr(self, name) != usual
@@ -270,14 +298,30 @@ class MarginHead(nn.Module):
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"MarginHead: expected features (N, {self.in_features}), got {tuple(x.shape)}.")
 
+    def _some_classes(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Vectors, labels (-100 where they do not count) and class weights of the classes that this loss meets."""
+        with torch.no_grad():
+            scores = class_scores(y, self.num_classes, ignore_index=self.ignore_index)
+            if num_processes() > 1:
+                if torch.distributed.get_rank() > 0:
+                    # one process draws for all; the others have drawn too, to keep their generators in step
+                    scores.masked_fill_(scores < 1, 0.0)
+                torch.distributed.all_reduce(scores, torch.distributed.ReduceOp.MAX)
+            index, labels = highest_classes(scores, y, self.sample_rate, ignore_index=self.ignore_index)
+            if self.sampled is None or self.sampled.device != index.device:
+                self.sampled = torch.zeros_like(scores, dtype=torch.bool)
+            self.sampled[index] = True
+        class_weights = None if self.class_weights is None else self.class_weights[index]
+        return self.weight.index_select(0, class_rows(index, self.margin.centers)), labels, class_weights
+
     @torch.no_grad()
-    def _advance(self, x: Tensor, y: Tensor) -> None:
+    def _advance(self, x: Tensor, y: Tensor, weight: Tensor, how: dict[str, Any]) -> None:
         """What the margin remembers, one batch on."""
         names = list(self.margin.initial_state())
         if not names:
             return
-        known = y != self.ignore_index
-        cosine = margin_loss(x, self.weight, y, **self._how(), with_measures=True)[1].own.double()
+        known = y != how["ignore_index"]
+        cosine = margin_loss(x, weight, y, **how, with_measures=True)[1].own.double()
         norm = lengths(x.to(working_dtype(x.dtype))).double()
         parts = torch.stack([torch.ones_like(norm), cosine, norm, norm.square()])
         sums = over_processes(torch.where(known, parts, 0.0).sum(dim=1))
@@ -291,13 +335,26 @@ class MarginHead(nn.Module):
             state[name].copy_(torch.where(sums[0] > 0, value, state[name]))
 
     @torch.no_grad()
-    def _share(self, y: Tensor) -> Tensor:
-        """What the own sum is divided by, for the mean over all processes to be that over all samples."""
+    def _total(self, y: Tensor) -> Tensor:
+        """The number of samples that count, or the sum of their weights."""
         known = y != self.ignore_index
-        weights = known.to(self.weight.dtype)
-        if self.class_weights is not None:
-            weights = self.class_weights[y.masked_fill(~known, 0).long()] * known
-        return over_processes(weights.sum()) / num_processes()
+        if self.class_weights is None:
+            return known.to(self.weight.dtype).sum()
+        return (self.class_weights[y.masked_fill(~known, 0).long()] * known).sum()
+
+    @torch.no_grad()
+    def _energy_share(self, y: Tensor, num_samples: float | Tensor | None, *, together: bool) -> float | Tensor:
+        """What an energy, the mean over the own samples, is multiplied by to be a part of that over all."""
+        if self.energy is None:
+            return 1.0
+        if num_samples is not None:
+            own, number = self._total(y), torch.as_tensor(num_samples, device=y.device)
+        elif together:
+            own = (y != self.ignore_index).sum()
+            number = over_processes(own.clone()) / num_processes()
+        else:
+            return 1.0
+        return own / torch.where(number > 0, number, 1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MarginHead:
         """Move the parameters as any module does, but never to a narrower dtype."""
@@ -310,6 +367,13 @@ class MarginHead(nn.Module):
 
         module: MarginHead = super()._apply(keep_precision, recurse)
         return module
+
+
+def class_rows(classes: Tensor, centers: int) -> Tensor:
+    """Rows of a head's weight that belong to some classes."""
+    if centers == 1:
+        return classes
+    return (classes[:, None] * centers + torch.arange(centers, device=classes.device)).flatten()
 
 
 def bare_head(who: str, head: nn.Module) -> MarginHead:
