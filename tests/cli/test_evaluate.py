@@ -37,6 +37,51 @@ def test_evaluate_takes_other_data(
     assert capsys.readouterr().out.splitlines()[1] == "as the model was saved: accuracy 0.2500"
 
 
+def record(monkeypatch: pytest.MonkeyPatch, place: str, found: object) -> dict[str, object]:
+    """What a function of the training room is called with, in its stead."""
+    called: dict[str, object] = {}
+
+    def stand_in(folder: Path, **how: object) -> object:
+        called.clear()
+        called.update(folder=folder, **how)
+        return found
+
+    monkeypatch.setattr(place, stand_in)
+    return called
+
+
+def test_verification_takes_its_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = "hypersphere.training.verification"
+    called = record(monkeypatch, f"{place}.evaluate_verification", ({"rule": {}}, [Path("a.json"), Path("b.json")]))
+    monkeypatch.setattr(f"{place}.lines", lambda found: [f"found {list(found)}"])
+    run = saved(tmp_path / "run")
+    plain = ["evaluate", str(run), "--protocol", "verification"]
+    assert main(plain) == 0
+    assert called == {"folder": run, "data": None, "fold": None}
+    assert capsys.readouterr().out == "found ['rule']\nresult  a.json\nresult  b.json\n"
+    assert main([*plain, "--pairs", "p.txt", "--flip", "none", "--fold", "all", "--data.name", "lfw"]) == 0
+    assert called["data"] == make_config("digits", {"data.name": "lfw"}).data
+    assert (called["pairs"], called["flip"], called["fold"]) == (Path("p.txt"), "none", 0)
+    assert main([*plain, "--fold", "3"]) == 0
+    assert called["fold"] == 3
+
+
+def test_identification_takes_its_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "hypersphere.training.identification"
+    called = record(monkeypatch, f"{place}.evaluate_identification", ({}, Path("a.json")))
+    monkeypatch.setattr(f"{place}.lines", lambda found: [])
+    run = saved(tmp_path / "run")
+    plain = ["evaluate", str(run), "--protocol", "identification"]
+    assert main(plain) == 0
+    assert called == {"folder": run, "data": None}
+    words = ["--distractors", "random:9", "--flip", "sum", "--memory", "64", "--seed", "0", "--split", "train"]
+    assert main([*plain, *words]) == 0
+    asked = {"distractors": "random:9", "flip": "sum", "memory": 64, "seed": 0, "split": "train"}
+    assert called == {"folder": run, "data": None} | asked
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -46,6 +91,22 @@ def test_evaluate_takes_other_data(
             "evaluate there --protocol robustness --recalibrate 5",
             "evaluate: --recalibrate belongs to --protocol classification.",
         ),
+        ("evaluate there --seed 0", "evaluate: --seed belongs to --protocol robustness or identification."),
+        (
+            "evaluate there --no-minimum --samples 3",
+            "evaluate: --samples, --no-minimum belongs to --protocol robustness.",
+        ),
+        ("evaluate there --flip sum", "evaluate: --flip belongs to --protocol verification or identification."),
+        (
+            "evaluate there --protocol verification --split train",
+            "evaluate: --split belongs to --protocol classification or robustness or identification.",
+        ),
+        (
+            "evaluate there --protocol identification --pairs x",
+            "evaluate: --pairs belongs to --protocol verification.",
+        ),
+        ("evaluate there --protocol verification --fold x", "evaluate: --fold must be a number or all, got x."),
+        ("evaluate there --protocol verifcation", r"argument --protocol: invalid choice: 'verifcation' .*"),
         ("evaluate there --data.nam x", "command line: unknown flag '--data.nam': did you mean '--data.name'?"),
     ],
 )

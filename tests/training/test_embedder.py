@@ -56,7 +56,7 @@ def test_features_must_be_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     embedder = Embedder(write_faces_run(tmp_path / "run"))
     features = torch.ones(3, 6)
     features[1, 2] = torch.inf
-    monkeypatch.setattr(embedder, "_features", lambda pixels: features)
+    monkeypatch.setattr(embedder, "_model", lambda pixels: {"features": features})
     with pytest.raises(ValueError, match=r"run gives features that are not finite \(image 1 of a batch of 3\)\.$"):
         embedder(pixels(3))
 

@@ -162,7 +162,7 @@ def test_a_gallery_of_another_model_is_refused(run: Path, tmp_path: Path) -> Non
     folder, gallery = people(tmp_path / "people"), tmp_path / "x.npy"
     embed_run(run, gallery, images=[folder])
     other = write_faces_run(tmp_path / "other", seed=1)
-    words = r"x\.npy was not embedded by the model in .*other as it is used here; what differs: weights\. Embed the"
+    words = r"x\.npy was not embedded by the model in .*other as it is used here; what differs: weights\. Use the"
     with pytest.raises(ValueError, match=words):
         search_gallery(other, gallery, folder / "ann" / "ann_0.png")
     # rows that say nothing are taken at their word

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypersphere import __version__
 from hypersphere.checks import unknown_name
-from hypersphere.cli import diagnose, embed, evaluate, export, report, search, thomson, train, verify
+from hypersphere.cli import data, diagnose, embed, evaluate, export, report, search, thomson, train, verify
 from hypersphere.cli import list as listing
 from hypersphere.cli.command import Arguments, Command, Parser, divide
 
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command[Any]] = {
     "thomson": thomson.COMMAND,
     "diagnose": diagnose.COMMAND,
     "export": export.COMMAND,
+    "data": data.COMMAND,
     "list": listing.COMMAND,
 }
 """Every command by its name, in the order of the help."""
@@ -48,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words, or None for those of the process.
 
     Returns:
-        The exit code: 0, or 2 after a mistake or a run that diverged or could not write (told in words on stderr), or
-        130 after Ctrl-C. With HYPERSPHERE_DEBUG=1 in the environment errors are raised instead.
+        The exit code: 0, or 2 after a mistake or a run that diverged or could not write (told in words on stderr) and
+        where images were found broken, or 130 after Ctrl-C. With HYPERSPHERE_DEBUG=1 in the environment errors are
+        raised instead.
     """
     words = [*(sys.argv[1:] if argv is None else argv)]
     arguments = Arguments()

@@ -91,6 +91,7 @@ class Embedder:
 
     Attributes:
         preparation: how images are read for it.
+        class_names: of the classes that it was trained to tell apart.
         dim: D, features of an image, those of its mirror image included.
         facts: what tells this function from others: hash of the weights, how images are prepared, flip.
 
@@ -109,6 +110,7 @@ class Embedder:
         self.preparation = Preparation.of(data)
         self.device = current_device()
         self._model = PixelClassifier(classifier, data, head=False).to(self.device).eval()
+        self.class_names: list[str] = data["class_names"]
         self.dim = classifier.class_vectors.shape[1] * (2 if flip == "concat" else 1)
         prepared = {name: data.get(name) for name in PREPARED}
         weights = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
@@ -120,21 +122,21 @@ class Embedder:
         Raises:
             ValueError: if one of them is not finite.
         """
+        found = self.features(pixels)
+        return found if self.flip == "none" else np.asarray(fuse_flips(found, self.features(pixels.flip(3)), self.flip))
+
+    def features(self, pixels: UInt8[Tensor, "N C H W"]) -> np.ndarray:
+        """Features (N, D) float32 of prepared images as they are, whatever `flip` says.
+
+        Raises:
+            ValueError: if one of them is not finite.
+        """
         with torch.inference_mode():
-            pixels = pixels.to(self.device)
-            features = self._features(pixels)
-            if self.flip != "none":
-                fused = fuse_flips(features, self._features(pixels.flip(3)), self.flip)
-                assert isinstance(fused, Tensor)
-                features = fused
-        found = features.cpu().numpy()
+            features: Tensor = self._model(pixels.to(self.device))["features"]
+        found = features.float().cpu().numpy()
         if not np.isfinite(found).all():
             raise ValueError(
                 f"the model in {self.folder} gives features that are not finite (image "
                 f"{int((~np.isfinite(found).all(axis=1)).argmax())} of a batch of {len(found)})."
             )
-        return found
-
-    def _features(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self._model(pixels)["features"]
-        return features.float()
+        return np.asarray(found)

@@ -202,7 +202,7 @@ def check_same_model(known: Embedded, embedder: Embedder, path: Path, *, who: st
     if changed := [name for name in wanted if wanted[name] != known.facts.get(name)]:
         raise ValueError(
             f"{who}: {path} was not embedded by the model in {embedder.folder} as it is used here; what differs: "
-            f"{some(changed)}. Embed the images again."
+            f"{some(changed)}. Use the same settings, or embed the images again."
         )
 
 
