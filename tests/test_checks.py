@@ -95,3 +95,15 @@ def test_check_count_refuses(value: object) -> None:
     with pytest.raises(ValueError, match=r"^CNN: width must be a whole number of 1 or more, got "):
         checks.check_count("CNN", "width", value)
     checks.check_count("CNN", "width", 1)
+
+
+def test_a_channel_order_fits_the_channels() -> None:
+    for channels in (1, 3, 4):
+        checks.check_channel_order("data", "rgb", channels)
+    checks.check_channel_order("data", "bgr", 3)
+    with pytest.raises(
+        ValueError, match=r"data: channel_order 'bgr' needs images of 3 channels, got 1\. Leave it out\."
+    ):
+        checks.check_channel_order("data", "bgr", 1)
+    with pytest.raises(ValueError, match=r"data: unknown channel_order 'gbr': choose bgr, rgb"):
+        checks.check_channel_order("data", "gbr", 3)

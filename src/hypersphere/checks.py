@@ -51,6 +51,13 @@ def check_choice(who: str, argument: str, value: str, choices: Sequence[str]) ->
         raise ValueError(f"{who}: {unknown_name(argument, value, choices)}")
 
 
+def check_channel_order(who: str, order: str, channels: int) -> None:
+    """Raise ValueError unless `order` is "rgb", or "bgr" for images of 3 channels."""
+    check_choice(who, "channel_order", order, ["rgb", "bgr"])
+    if order == "bgr" and channels != 3:
+        raise ValueError(f"{who}: channel_order 'bgr' needs images of 3 channels, got {channels}. Leave it out.")
+
+
 def check_count(who: str, argument: str, value: object, *, low: int = 1) -> None:
     """Raise ValueError unless `value` is a whole number of `low` or more (True and 3.0 are not)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < low:

@@ -17,6 +17,11 @@ from hypersphere.config.optimization import OptimizerConfig, ScheduleConfig, Tra
         (OptimizerConfig, {"rate": 0.0}, r"^optimizer: rate must be above 0, got 0\.$"),
         (OptimizerConfig, {"momentum": 1.0}, r"^optimizer: momentum must lie in \[0, 1\), got 1\.$"),
         (OptimizerConfig, {"weight_decay": -1e-4}, r"^optimizer: weight_decay must be 0 or more, got -0\.0001\.$"),
+        (
+            OptimizerConfig,
+            {"bias_rate_factor": 0.0},
+            r"^optimizer: bias_rate_factor must be above 0, got 0\.$",
+        ),
         (OptimizerConfig, {"project_every": -1}, r"^optimizer: project_every must be 0 or more, got -1\.$"),
         (OptimizerConfig, {"nesterov": True, "momentum": 0.0}, r"^optimizer: nesterov needs a momentum above 0\.$"),
         (ScheduleConfig, {"milestones": [0.5, 0.2]}, r"^schedule: milestones must be increasing and 0 or more, got "),

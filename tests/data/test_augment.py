@@ -224,3 +224,20 @@ def test_a_crop_may_be_wider_than_high() -> None:
     for wrong in ([6, 6], [5, 7]):
         with pytest.raises(ValueError, match=r"crop must be at most the image size 5x6, got \["):
             center_crop(image, wrong)
+
+
+def test_channels_are_reversed_before_they_are_normalised() -> None:
+    images, mean, std = pictures(2, 3, 4, 5), [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    found = normalize_pixels(images, mean, std, channel_order="bgr")
+    for channel, (shift, spread) in enumerate(zip(mean, std, strict=True)):
+        assert torch.equal(found[:, channel], (images[:, 2 - channel].float() - shift) / spread)
+    assert torch.equal(normalize_pixels(images, mean, std, channel_order="rgb"), normalize_pixels(images, mean, std))
+    layout = images.contiguous(memory_format=torch.channels_last)
+    assert normalize_pixels(layout, mean, std, channel_order="bgr").is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_order_that_images_do_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"normalize_pixels: channel_order 'bgr' needs images of 3 channels, got 1\."):
+        normalize_pixels(pictures(1, 1, 2, 2), [0.0], [1.0], channel_order="bgr")
+    with pytest.raises(ValueError, match=r"normalize_pixels: unknown channel_order 'brg': choose bgr, rgb"):
+        normalize_pixels(pictures(1, 3, 2, 2), [0.0], [1.0], channel_order="brg")

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import nn
 
-from hypersphere.models import Classifier, build
+from hypersphere.models import Classifier, PixelClassifier, build
 from hypersphere.nn import MarginHead
 
 
@@ -56,3 +58,18 @@ def test_the_head_reads_bfloat16_features_in_float32() -> None:
         logits = classifier(images)
     assert classifier.features(images).dtype == torch.float32
     assert loss.dtype == logits.dtype == torch.float32
+
+
+def test_pixels_are_red_green_blue_whatever_the_network_sees() -> None:
+    classifier = Classifier(nn.Flatten(), MarginHead(48, 2))
+    data = {"image_shape": [3, 4, 4], "mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}
+    pixels = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    straight, usual = PixelClassifier(classifier, data), PixelClassifier(classifier, {**data, "channel_order": "rgb"})
+    other = PixelClassifier(classifier, {**data, "channel_order": "bgr"})
+    assert torch.equal(straight(pixels)["features"], usual(pixels)["features"])
+    assert torch.equal(other(pixels)["features"], straight(pixels.flip(1))["features"])
+    with pytest.raises(ValueError, match=r"PixelClassifier: unknown channel_order 'brg': choose bgr, rgb"):
+        PixelClassifier(classifier, {**data, "channel_order": "brg"})
+    grey = {"image_shape": [1, 4, 4], "mean": [1.0], "std": [1.0], "channel_order": "bgr"}
+    with pytest.raises(ValueError, match=r"PixelClassifier: channel_order 'bgr' needs images of 3 channels, got 1"):
+        PixelClassifier(classifier, grey)

@@ -13,7 +13,7 @@ from hypersphere.nn import MarginHead
 from hypersphere.nn.decoupled import DecoupledConv2d, DecoupledLinear
 from hypersphere.nn.recurrent import SphereGRUCell
 from hypersphere.nn.sphere import SphereConv2d
-from hypersphere.training.optimizer import make_optimizer, param_groups
+from hypersphere.training.optimizer import make_optimizer, param_groups, set_rate
 
 
 class Everything(nn.Module):
@@ -74,10 +74,65 @@ def test_angular_kernels_decay_only_if_asked_and_what_shapes_an_operator_never(a
     assert not gains & set(without)
 
 
-def test_slopes_of_prelu_never_decay() -> None:
+def test_slopes_of_prelu_decay_only_if_asked() -> None:
     model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.PReLU(3), nn.PReLU())
     decaying, still = param_groups(model, weight_decay=0.1)
     assert (decaying["names"], still["names"]) == (["0.weight"], ["1.weight", "2.weight"])
+    (decaying,) = param_groups(model, weight_decay=0.1, decay_slopes=True)
+    assert decaying["names"] == ["0.weight", "1.weight", "2.weight"]
+
+
+def test_biases_may_have_a_rate_of_their_own() -> None:
+    model = Everything()
+    alike = param_groups(model, weight_decay=0.1, rate=0.2)
+    assert [set(group) for group in alike] == [{"params", "weight_decay", "names"}] * 2
+    *others, biases = param_groups(model, weight_decay=0.1, decay_biases=False, rate=0.2, bias_rate_factor=2.0)
+    # shifts of norms are no biases here
+    assert biases["names"] == ["conv.bias"]
+    assert (biases["lr"], biases["rate_factor"], biases["weight_decay"]) == (0.4, 2.0, 0.0)
+    assert not any("lr" in group for group in others)
+    (decaying,) = param_groups(model, weight_decay=0.1, rate=0.2, bias_rate_factor=2.0)[2:]
+    assert (decaying["names"], decaying["weight_decay"]) == (["conv.bias"], 0.1)
+    # what an ordinary loop makes of the groups
+    rates = {group["weight_decay"]: group["lr"] for group in torch.optim.SGD([*others, biases], lr=0.2).param_groups}
+    assert rates == {0.1: 0.2, 0.0: 0.4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, r"param_groups: bias_rate_factor is 2, but there is no rate to multiply\. Give rate\."),
+        ({"rate": 0.0}, r"param_groups: rate and bias_rate_factor must be above 0, got 0 and 2\."),
+        ({"rate": 1.0, "bias_rate_factor": -1.0}, r"rate and bias_rate_factor must be above 0, got 1 and -1\."),
+    ],
+)
+def test_a_rate_that_cannot_be_multiplied_is_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        param_groups(Everything(), weight_decay=0.1, **({"bias_rate_factor": 2.0} | settings))
+
+
+def test_the_rate_of_a_run_moves_all_groups_and_survives_a_checkpoint() -> None:
+    config = OptimizerConfig(rate=0.1, bias_rate_factor=2.0, decay_biases=False)
+    optimizer = make_optimizer(Everything(), config)
+    again = make_optimizer(Everything(), config)
+    again.load_state_dict(optimizer.state_dict())
+    for one in (optimizer, again):
+        set_rate(one, 0.01)
+        assert [group["lr"] for group in one.param_groups] == [0.01, 0.01, 0.02]
+
+
+def test_the_published_recipe_of_sphereface_is_that_of_its_solver() -> None:
+    model = build("sphereface4", base_width=2, num_features=3, image_shape=(3, 16, 16))
+    rules = {"decay_biases": False, "decay_slopes": True, "bias_rate_factor": 2.0}
+    optimizer = make_optimizer(model, OptimizerConfig(rate=0.1, momentum=0.0, weight_decay=5e-4, **rules))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        bias = name.endswith("bias")
+        wanted = before[name] - (0.2 if bias else 0.1 * (1 + 5e-4 * before[name]))
+        torch.testing.assert_close(parameter.detach(), wanted, msg=name)
 
 
 def test_groups_hold_every_trained_parameter_once() -> None:

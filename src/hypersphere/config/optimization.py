@@ -28,6 +28,8 @@ class OptimizerConfig:
         decay_norms: whether scales and shifts of normalisation layers decay too; published True.
         decay_biases: whether biases of other layers do.
         decay_angular: whether kernels do of which only the direction counts; published False.
+        decay_slopes: whether slopes of PReLU do; published True by the SphereFace paper, False by that of DCNets.
+        bias_rate_factor: rate of those biases in units of `rate`, above 0; published 2 by the SphereFace paper.
         project_every: steps between two projections of those kernels to length 1; published 100, 0 is never.
         weighted_gradients: multiply the step of each of those kernels by its length, which its gradient is divided by.
     """
@@ -41,6 +43,8 @@ class OptimizerConfig:
     decay_norms: bool = True
     decay_biases: bool = True
     decay_angular: bool = False
+    decay_slopes: bool = False
+    bias_rate_factor: float = 1.0
     project_every: int = 0
     weighted_gradients: bool = False
 
@@ -49,6 +53,9 @@ class OptimizerConfig:
             "optimizer",
             {
                 f"rate must be above 0, got {self.rate:g}.": 0 < self.rate < math.inf,
+                f"bias_rate_factor must be above 0, got {self.bias_rate_factor:g}.": (
+                    0 < self.bias_rate_factor < math.inf
+                ),
                 f"momentum must lie in [0, 1), got {self.momentum:g}.": 0 <= self.momentum < 1,
                 f"weight_decay must be 0 or more, got {self.weight_decay:g}.": self.weight_decay >= 0,
                 f"project_every must be 0 or more, got {self.project_every}.": self.project_every >= 0,

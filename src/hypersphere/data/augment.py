@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from hypersphere.checks import check_choice, check_range
+from hypersphere.checks import check_channel_order, check_choice, check_range
 from hypersphere.config.sizes import sides
 
 __all__ = ["PADDING_MODES", "augment", "center_crop", "normalize_pixels"]
@@ -127,14 +127,15 @@ def _reflect(position: Int[Tensor, "N L"], size: int) -> Int[Tensor, "N L"]:
 
 
 def normalize_pixels(
-    images: UInt8[Tensor, "N C H W"], mean: Sequence[float], std: Sequence[float]
+    images: UInt8[Tensor, "N C H W"], mean: Sequence[float], std: Sequence[float], *, channel_order: str = "rgb"
 ) -> Float[Tensor, "N C H W"]:
-    """(pixel - mean) / std in float32.
+    """(pixel - mean) / std in float32, the channels in the order that a model sees them.
 
     Args:
-        images: N images.
-        mean: one number for all channels or one for each, in pixel units 0..255.
+        images: N images; those of 3 channels are red, green, blue.
+        mean: one number for all channels or one for each, in the order of the result and pixel units 0..255.
         std: likewise, > 0.
+        channel_order: of the result, "rgb" as they are, or "bgr", reversed.
 
     Returns:
         New tensor, float32, on the device of `images` and in its memory format.
@@ -142,11 +143,14 @@ def normalize_pixels(
     Raises:
         TypeError: if `images` is not uint8.
         ValueError: if the shape is not (N, C, H, W), or `mean` or `std` has neither 1 nor C numbers, or a std is not
-            positive.
+            positive, or the order is unknown, or "bgr" for images without 3 channels.
 
     Example:
         >>> normalize_pixels(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), [127.5], [127.5])
         tensor([[[[1.]]]])
+        >>> red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
+        >>> normalize_pixels(red, [0.0], [255.0], channel_order="bgr").flatten()
+        tensor([0., 0., 1.])
     """
     who = "normalize_pixels"
     _check_images(who, images)
@@ -157,8 +161,10 @@ def normalize_pixels(
             raise ValueError(f"{who}: expected {argument} of {expected} for {channels} channels, got {list(numbers)}.")
     if min(std) <= 0:
         raise ValueError(f"{who}: std must be positive, got {list(std)}.")
+    check_channel_order(who, channel_order, channels)
     shift, spread = (torch.tensor(list(numbers), dtype=torch.float32, device=images.device) for numbers in (mean, std))
-    return images.float().sub_(shift.view(-1, 1, 1)).div_(spread.view(-1, 1, 1))
+    ordered = images.flip(1) if channel_order == "bgr" else images
+    return ordered.float().sub_(shift.view(-1, 1, 1)).div_(spread.view(-1, 1, 1))
 
 
 def _check_images(who: str, images: Tensor) -> None:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from hypersphere.checks import check_channel_order
+
 __all__ = ["Classifier", "PixelClassifier"]
 
 
@@ -71,14 +73,17 @@ class PixelClassifier(nn.Module):
 
     Args:
         classifier: as `load_classifier` returns it.
-        data: section `data` of `model.json`: image_shape, and mean and std in units of pixels 0..255.
+        data: section `data` of `model.json`: image_shape, mean and std in units of pixels 0..255, and channel_order, in
+            which the network sees channels and the numbers of both stand; without it, "rgb".
         head: whether there are logits; without, the network alone, which gives features.
 
     Shape:
-        pixels (N, C, H, W), uint8 or floating point in 0..255 -> {"logits": (N, classes), "features": (N, D)}.
+        pixels (N, C, H, W), uint8 or floating point in 0..255, colours always in the order red, green, blue ->
+        {"logits": (N, classes), "features": (N, D)}.
 
     Raises:
-        ValueError: if the data lack a part, or mean and std do not fit the channels.
+        ValueError: if the data lack a part, mean and std do not fit the channels, or channel_order is unknown, or "bgr"
+            for images without 3 channels.
 
     Example:
         >>> from hypersphere.models import build_classifier
@@ -97,6 +102,8 @@ class PixelClassifier(nn.Module):
         if missing:
             raise ValueError(f"PixelClassifier: the data of the model lack {', '.join(missing)}.")
         self.image_shape = tuple(data["image_shape"])
+        self.channel_order = data.get("channel_order", "rgb")
+        check_channel_order("PixelClassifier", self.channel_order, self.image_shape[0])
         self.model = classifier.model
         self.head = classifier.head if head else None
         for name in ("mean", "std"):
@@ -109,6 +116,7 @@ class PixelClassifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> dict[str, Float[Tensor, "N D"]]:
         """Logits and features of images (N, C, H, W)."""
-        features = self.model((pixels.float() - self.mean) / self.std)
+        ordered = pixels.flip(1) if self.channel_order == "bgr" else pixels
+        features = self.model((ordered.float() - self.mean) / self.std)
         found = {"features": features}
         return found if self.head is None else {"logits": self.head(features), **found}

@@ -32,8 +32,8 @@ def build_classifier(spec: Mapping[str, Any]) -> Classifier:
 
     Args:
         spec: `{"model": {"name", "arguments"}, "head": {arguments of MarginHead}, "data": {"name", "class_names",
-            "image_shape", "mean", "std"}}`. The model's `image_shape`, the head's `in_features` and its `num_classes`
-            are taken from the data and the model where they are not given.
+            "image_shape", "channel_order", "mean", "std"}}`. The model's `image_shape`, the head's `in_features` and its
+            `num_classes` are taken from the data and the model where they are not given.
 
     Raises:
         ValueError: if a part is missing, a name is unknown, an argument is wrong, or head and model do not fit.

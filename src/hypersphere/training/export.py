@@ -91,6 +91,7 @@ def _metadata(spec: dict[str, Any], pixels: str, model: PixelClassifier) -> dict
     """What goes in and what comes out, for whoever has the file alone."""
     data = spec["data"]
     channels = {1: "grey", 3: "red, green, blue"}.get(data["image_shape"][0], "as in training")
+    reordered = "channels reversed, then " if model.channel_order == "bgr" else ""
     return {
         "hypersphere_version": __version__,
         "model": spec["model"]["name"],
@@ -100,7 +101,7 @@ def _metadata(spec: dict[str, Any], pixels: str, model: PixelClassifier) -> dict
         "pixels": f"{pixels}, 0..255, (N, channels, height, width); channels: {channels}",
         # what was done to images before, and whoever uses the file must repeat
         "preparation": {name: data.get(name) for name in ("size", "resize", "crop")},
-        "normalization": "inside the model: (pixels - mean) / std",
+        "normalization": f"inside the model: {reordered}(pixels - mean) / std",
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
     }

@@ -35,7 +35,7 @@ from hypersphere.training.checkpoint import (
 from hypersphere.training.failures import Diverged, explain, first_not_finite, first_spoiled_layer
 from hypersphere.training.kernels import AngularKernels
 from hypersphere.training.metrics import MetricsFile, Window
-from hypersphere.training.optimizer import make_optimizer
+from hypersphere.training.optimizer import make_optimizer, set_rate
 from hypersphere.training.progress import Display
 from hypersphere.training.recalibrate import check_statistics, recalibrate, running_statistics
 from hypersphere.training.regularization import make_regularizers
@@ -201,8 +201,7 @@ class Trainer:
             total_steps=self.total_steps,
             steps_per_epoch=self.steps_per_epoch,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         self.wrapped.train()
         self._share_statistics()
         # each process averages over its own images and DDP over processes: shares of unequal size are weighed here
@@ -370,7 +369,8 @@ class Trainer:
 
     def _to_device(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         data, device = self.config.data, self.accelerator.device
-        pixels = normalize_pixels(images.to(device, non_blocking=True), data.mean, data.std)
+        images = images.to(device, non_blocking=True)
+        pixels = normalize_pixels(images, data.mean, data.std, channel_order=data.channel_order)
         if self.config.training.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return pixels, labels.to(device, non_blocking=True)

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ def train(config: Config, out: Path, *, resume: bool = False, quiet: bool = Fals
     _check_sets(images if config.data.crop is None else images.center_crop(config.data.crop), test)
     seed_everything(config.training.seed)
     spec = make_spec(config, test)
+    # numbers that do not fit the channels must be heard before anything is written
+    _normalizer(spec["data"])(torch.zeros(0, *test.image_shape, dtype=torch.uint8))
     classifier = build_classifier(spec)
     start = None
     # a run that goes on has what it started from in its checkpoint
@@ -170,10 +173,17 @@ def make_spec(config: Config, images: ImageSet) -> dict[str, Any]:
             "size": config.data.size,
             "resize": config.data.resize,
             "crop": config.data.crop,
+            "channel_order": config.data.channel_order,
             "mean": config.data.mean,
             "std": config.data.std,
         },
     }
+
+
+def _normalizer(data: Mapping[str, Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From pixels to what the network sees, as a section `data` says; models of before say nothing of the order."""
+    order = data.get("channel_order", "rgb")
+    return functools.partial(normalize_pixels, mean=data["mean"], std=data["std"], channel_order=order)
 
 
 def _check_sets(train: ImageSet, test: ImageSet) -> None:
@@ -276,9 +286,11 @@ def evaluate(
     device = current_device()
     classifier.to(device)
 
+    normalized = _normalizer(expected)
+
     def forward(pixels: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with autocast(config, device):
-            features = classifier.features(normalize_pixels(pixels.to(device), expected["mean"], expected["std"]))
+            features = classifier.features(normalized(pixels.to(device)))
             return features, classifier.head(features), classifier.head(features, labels.to(device))
 
     own = split == "test" and data in (None, config.data)
@@ -313,9 +325,9 @@ def _recalibrate(classifier: Classifier, config: Config, batches: int, *, first:
     """What `Trainer.recalibrate` does, in one process."""
     images = load_images(config.data, split="train", whole=True)
     adversary = Adversary(config, classifier).as_of_now()
-    mean, std = config.data.mean, config.data.std
+    normalized = _normalizer(vars(config.data))
     parts = (
-        adversary(normalize_pixels(pixels.to(device), mean, std), labels.to(device), step, 0, number)
+        adversary(normalized(pixels.to(device)), labels.to(device), step, 0, number)
         for step, batch in enumerate(training_batches(images, config, first, first + batches), start=first)
         for number, (pixels, labels) in enumerate(
             zip(*(half.chunk(config.training.accumulate) for half in batch), strict=True), start=1
