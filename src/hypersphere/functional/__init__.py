@@ -24,6 +24,7 @@ from hypersphere.functional.orthogonality import orthogonality, orthonormality, 
 from hypersphere.functional.patches import patch_cosines, patch_norms
 from hypersphere.functional.rotations import orthogonal_matrix
 from hypersphere.functional.sampling import minibatch_energy, sampled_energy
+from hypersphere.functional.scales import proposed_scale, unreachable_margin
 from hypersphere.functional.uniform import energy_deviation, expected_energy
 from hypersphere.functional.uniformity import (
     covering,
@@ -64,6 +65,7 @@ __all__ = [
     "polarization",
     "projected_energy",
     "projection_distortion",
+    "proposed_scale",
     "restricted_isometry",
     "resultant",
     "sample_classes",
@@ -71,4 +73,5 @@ __all__ = [
     "separation",
     "sharpest_poles",
     "stacked_energy",
+    "unreachable_margin",
 ]
