@@ -79,6 +79,11 @@ FAMILIES: dict[str, Family] = {
     "backends": Family(
         "how neighbours are searched", "hypersphere.evaluation.search:BACKENDS", "evaluation.search(backend=NAME)"
     ),
+    "distractors": Family(
+        "what is drawn where no images of others are",
+        "hypersphere.training.identification:SYNTHETIC",
+        "hypersphere evaluate RUN --protocol identification --distractors NAME:N",
+    ),
     "formats": Family(
         "how a model is exported", "hypersphere.training.export:FORMATS", "hypersphere export RUN --format"
     ),
