@@ -43,7 +43,8 @@ def falling_cosine(cosine: Tensor, multiplier: float = 1.0, offset: float | Tens
     if multiplier == 1 and not isinstance(offset, Tensor) and offset == 0:
         return cosine
     shift = offset if isinstance(offset, Tensor) else cosine.new_full((), offset)
-    found: Tensor = _FallingCosine.apply(cosine, shift, float(multiplier), offset is not shift)
+    function = _FallingCosine if torch.compiler.is_compiling() else _FallingBothWays
+    found: Tensor = function.apply(cosine, shift, float(multiplier), offset is not shift)
     return found
 
 
@@ -66,18 +67,37 @@ class _FallingCosine(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         cosine, offset = ctx.saved_tensors
-        multiplier, fixed = ctx.multiplier, ctx.fixed
-        angle = angle_from_cosine(cosine)
-        total = angle * multiplier + offset
-        sign = _sign(_turns(total.detach(), multiplier, offset.detach(), fixed))
-        inverse = inverse_sine(cosine)
-        slope = offset.cos() * _quotient(cosine, angle, inverse, multiplier)
-        slope = slope + offset.sin() * (angle * multiplier).cos() * inverse
-        grad = grad_outputs[0] * sign
-        of_offset = None
-        if ctx.needs_input_grad[1]:
-            of_offset = _sum_to(-grad * total.sin(), offset)
-        return grad * slope * multiplier, of_offset, None, None
+        of_cosine, of_offset = _slopes(cosine, offset, ctx.multiplier, ctx.fixed)
+        wanted = (grad_outputs[0] * of_offset).sum_to_size(offset.shape) if ctx.needs_input_grad[1] else None
+        return grad_outputs[0] * of_cosine, wanted, None, None
+
+
+class _FallingBothWays(_FallingCosine):
+    """The same with a forward-mode derivative, which compilers do not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, bool], output: Tensor) -> None:
+        _FallingCosine.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:2])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        cosine, offset = ctx.saved_tensors
+        slopes = _slopes(cosine, offset, ctx.multiplier, ctx.fixed)
+        return sum(
+            (t * s for t, s in zip(tangents, slopes, strict=False) if t is not None), torch.zeros_like(slopes[0])
+        )
+
+
+def _slopes(cosine: Tensor, offset: Tensor, multiplier: float, fixed: bool) -> tuple[Tensor, Tensor]:
+    """dpsi/dc and dpsi/da, in differentiable operations."""
+    angle = angle_from_cosine(cosine)
+    turned = angle * multiplier
+    total = turned + offset
+    sign = _sign(_turns(total.detach(), multiplier, offset.detach(), fixed))
+    inverse = inverse_sine(cosine)
+    slope = offset.cos() * _quotient(cosine, turned, inverse, multiplier) + offset.sin() * turned.cos() * inverse
+    return sign * slope * multiplier, -sign * total.sin()
 
 
 def _turns(total: Tensor, multiplier: float, offset: Tensor, fixed: bool) -> Tensor:
@@ -93,17 +113,12 @@ def _sign(turns: Tensor) -> Tensor:
     return 1 - 2 * turns.remainder(2)
 
 
-def _quotient(cosine: Tensor, angle: Tensor, inverse: Tensor, multiplier: float) -> Tensor:
+def _quotient(cosine: Tensor, turned: Tensor, inverse: Tensor, multiplier: float) -> Tensor:
     """sin(m theta) / sin(theta), with its limits where that is 0 / 0."""
-    quotient = (angle * multiplier).sin() * inverse
+    quotient = turned.sin() * inverse
     square = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1)
     flat = square < SINE_FLOOR[cosine.dtype] ** 2
     quotient = torch.where(flat & (cosine > 0), multiplier, quotient)
     if multiplier == round(multiplier):
         quotient = torch.where(flat & (cosine < 0), multiplier * (-1) ** (int(multiplier) - 1), quotient)
     return quotient
-
-
-def _sum_to(grad: Tensor, like: Tensor) -> Tensor:
-    """The gradient of something that was broadcast."""
-    return grad.sum_to_size(like.shape)

@@ -11,10 +11,10 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
-from hypersphere.formulas.directions import unit_rows, working_dtype
-from hypersphere.kernels.classes import inverse_norms
+from hypersphere.formulas.directions import full_precision, unit_rows, working_dtype
+from hypersphere.kernels.classes import inverse_norms, reasons_not
 
-__all__ = ["check_labels", "class_logits", "cross_entropy"]
+__all__ = ["check_labels", "check_whole", "class_logits", "cross_entropy"]
 
 
 def class_logits(
@@ -47,6 +47,7 @@ def class_logits(
     who = "class_logits"
     check_matrix(who, "features", features, "N D")
     check_matrix(who, "weight", weight, "C D")
+    check_whole(who, weight)
     check_choice(who, "normalize", normalize, ("both", "weight", "none"))
     if features.shape[1] != weight.shape[1]:
         raise ValueError(
@@ -55,10 +56,12 @@ def class_logits(
         )
     dtype = working_dtype(torch.promote_types(features.dtype, weight.dtype))
     features, weight = features.to(dtype), weight.to(dtype)
-    with torch.autocast(features.device.type, enabled=False):
+    with full_precision(features.device):
         if normalize == "none":
             return features @ weight.T
         rows = unit_rows(features)[0] if normalize == "both" else features
+        if not torch.compiler.is_compiling() and reasons_not(rows, weight):
+            return (rows @ weight.T) * inverse_norms(weight).T
         logits: Tensor = _ProductWithDirections.apply(rows, weight)[0]
         return logits
 
@@ -124,7 +127,8 @@ def check_labels(
             f"{who}: expected N >= 1 samples and labels (N,), got {num_samples} samples and labels "
             f"{tuple(labels.shape)}."
         )
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+    hidden = torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    if labels.device.type == "cpu" and not hidden:
         wrong = (labels < 0) | (labels >= num_classes)
         if ignore_index is not None:
             wrong &= labels != ignore_index
@@ -135,6 +139,15 @@ def check_labels(
                 f"{who}: labels must lie in [0, {num_classes - 1}], as there are {num_classes} classes; "
                 f"got {int(labels[position])} at position {position}."
             )
+
+
+def check_whole(who: str, weight: Tensor) -> None:
+    """Raise where only a part of the class vectors is in this process."""
+    if not torch.compiler.is_compiling() and type(weight).__name__ == "DTensor":
+        raise ValueError(
+            f"{who}: the class vectors are divided among processes (DTensor), and each sample needs all of them. Call "
+            "the head itself, for which FSDP gathers them, or pass weight.full_tensor()."
+        )
 
 
 class _ProductWithDirections(torch.autograd.Function):

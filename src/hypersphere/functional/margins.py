@@ -69,16 +69,14 @@ def margin_logits(
         A zero feature or class vector has the cosine 0 with everything. All values and gradients are finite.
 
     Example:
-        >>> from hypersphere.margins import CosFace
+        >>> from hypersphere.formulas.margins import CosFace
         >>> margin_logits(torch.tensor([[3.0, 4.0]]), torch.eye(2), torch.tensor([1]), margin=CosFace(0.5), scale=10.0)
         tensor([[6., 3.]])
     """
     task = MarginTask.of("margin_logits", features, weight, margin, scale, gradient, annealing, state, bias)
     if labels is None:
-        return task.inference(features, weight)
-    return task.logits(
-        features, weight, known_labels(task.who, labels, features.shape[0], task.num_classes, ignore_index)
-    )
+        return task.inference(weight)
+    return task.logits(weight, known_labels(task.who, labels, features.shape[0], task.num_classes, ignore_index))
 
 
 @overload
@@ -188,7 +186,7 @@ def margin_loss(
         No sample with a class: 0, with gradient 0. A single class: 0 for softmax.
 
     Example:
-        >>> from hypersphere.margins import CosFace
+        >>> from hypersphere.formulas.margins import CosFace
         >>> features, labels = torch.tensor([[3.0, 4.0]]), torch.tensor([1])
         >>> margin_loss(features, torch.eye(2), labels, margin=CosFace(0.2), scale=10.0)
         tensor(0.6931)
@@ -200,32 +198,32 @@ def margin_loss(
     if class_weights is not None and class_weights.shape != (task.num_classes,):
         raise ValueError(f"{who}: expected class_weights ({task.num_classes},), got {tuple(class_weights.shape)}.")
     known = known_labels(who, labels, features.shape[0], task.num_classes, ignore_index)
-    plan, rows, parameters = task.prepare(features, weight, known)
+    plan, rows, parameters = task.prepare(measured=with_measures)
     vectors = widen(weight, rows.dtype)
     a = None if class_weights is None else class_weights.detach().to(rows.dtype)
     spread = (rows.new_ones(task.num_classes) if a is None else a) if label_smoothing else None
     with full_precision(features.device):
         compared = _choose(who, impl, rows, vectors)(rows, vectors, known, plan, parameters=parameters, weights=spread)
-        own = task.harder(features, compared.own, compared.length)
+        own = task.harder(compared.own, compared.length)
         counts = (known >= 0).to(rows.dtype)
         mine = counts if a is None else a[known.clamp_min(0)] * counts
         losses, smooth = _objective(task, compared, own, known, spread)
         if probability_floor:
-            logits = task.logits(features, weight, known) if spread is not None else None
+            logits = task.logits(weight, known) if spread is not None else None
             losses, smooth = _floored(losses, probability_floor, logits, spread)
         # a sample without a class has no number that could spoil the sum
         weighted = torch.where(known >= 0, losses, 0.0) * mine
         if label_smoothing:
             weighted = (1 - label_smoothing) * weighted + label_smoothing * torch.where(known >= 0, smooth, 0.0)
-        divisor = mine.sum() if num_samples is None else torch.as_tensor(num_samples, dtype=rows.dtype).to(rows.device)
+        divisor = mine.sum() if num_samples is None else rows.new_zeros(()) + num_samples
         # without a sample the sum is zero, and so is the loss
         divisor = torch.where(divisor > 0, divisor, 1.0)
         weighted = weighted * task.margin.loss_factor(task.number)
-        penalty = task.margin.penalty(task.norm(features), task.number)
+        penalty = task.margin.penalty(task.norm, task.number)
         if penalty is not None:
             weighted = weighted + penalty * mine
         loss = weighted.sum() / divisor
-    return (loss, task.measures(features, compared, own)) if with_measures else loss
+    return (loss, task.measures(compared, own)) if with_measures else loss
 
 
 # softplus(z) is z to the last bit above this

@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
 from hypersphere.formulas.directions import full_precision, lengths, unit_rows, widen, working_dtype
 from hypersphere.formulas.margins import Margin, Softmax
-from hypersphere.functional.classification import check_labels, class_logits
-from hypersphere.kernels.classes import Comparison, Plan, own_products
+from hypersphere.functional.classification import check_labels, check_whole, class_logits
+from hypersphere.kernels.classes import Comparison, Plan, own_places, own_products
 
-__all__ = ["GRADIENTS", "MarginMeasures", "MarginTask", "checked_scale", "known_labels"]
+__all__ = ["GRADIENTS", "MarginMeasures", "MarginTask", "checked_scale", "known_labels", "own_cosines"]
 
 GRADIENTS = ("exact", "detached")
 
@@ -54,7 +54,9 @@ class MarginTask:
     state: Mapping[str, Tensor]
     bias: Tensor | None
     num_classes: int
-    dtype: torch.dtype
+    features: Tensor
+    unit: Tensor
+    norm: Tensor
 
     @staticmethod
     def of(
@@ -72,6 +74,7 @@ class MarginTask:
         margin = Softmax() if margin is None else margin
         check_matrix(who, "features", features, "N D")
         check_matrix(who, "weight", weight, "C D")
+        check_whole(who, weight)
         check_choice(who, "gradient", gradient, GRADIENTS)
         if features.shape[1] != weight.shape[1] or weight.shape[0] % margin.centers:
             several = f", C a multiple of the {margin.centers} centers" if margin.centers > 1 else ""
@@ -81,120 +84,151 @@ class MarginTask:
             )
         if not isinstance(annealing, Tensor):
             check_range(who, "annealing", annealing, low=0.0, high=1e9)
-        dtype = working_dtype(torch.promote_types(features.dtype, weight.dtype))
-        if state is None:
-            start = margin.initial_state().items()
-            state = {name: features.new_full((), value, dtype=torch.float32) for name, value in start}
         scale = checked_scale(who, scale, margin)
+        if not margin.normalized and (margin.changes_others or margin.objective == "binary" or bias is not None):
+            raise ValueError(
+                f"{who}: {type(margin).__name__} is not normalized, so it can change the own class alone, in a softmax "
+                "without bias. Give it `normalized = True`."
+            )
+        start = margin.initial_state()
+        if state is None:
+            state = {name: features.new_full((), value, dtype=torch.float32) for name, value in start.items()}
+        else:
+            missing = [name for name in start if name not in state]
+            if missing:
+                raise ValueError(f"{who}: state lacks {', '.join(missing)}, which {type(margin).__name__} remembers.")
+            # a copy: a head may have moved on before the backward pass computes logits again
+            state = {name: state[name].detach().clone() for name in start}
+        x = widen(features, working_dtype(torch.promote_types(features.dtype, weight.dtype)))
+        unit = unit_rows(x)[0]
         classes = weight.shape[0] // margin.centers
-        return MarginTask(who, margin, scale, gradient == "detached", annealing, state, bias, classes, dtype)
+        norm = (unit * x).sum(dim=1)
+        return MarginTask(who, margin, scale, gradient == "detached", annealing, state, bias, classes, x, unit, norm)
 
     @property
     def number(self) -> float | Tensor:
         """The scale, 1 where each feature has its own."""
         return 1.0 if isinstance(self.scale, str) else self.scale
 
-    def norm(self, features: Tensor) -> Tensor:
-        """Lengths of the features, (N,)."""
-        return lengths(widen(features, self.dtype))
+    @property
+    def bent(self) -> bool:
+        """Whether logits of other classes are anything but products of feature and class vector."""
+        return self.margin.changes_others or self.bias is not None
 
-    def prepare(
-        self, features: Tensor, weight: Tensor, labels: Tensor | None
-    ) -> tuple[Plan, Tensor, tuple[Tensor, ...]]:
+    def prepare(self, *, measured: bool = False) -> tuple[Plan, Tensor, tuple[Tensor, ...]]:
         """How classes are compared, rows to compare them with, and parameters of the plan's function."""
-        x, margin = widen(features, self.dtype), self.margin
-        objective = "softplus" if margin.objective == "binary" else "logsumexp"
-        plan = Plan(normalize=margin.normalized, centers=margin.centers, reduction=objective)
-        if labels is None or not margin.changes_others:
-            rows = x if isinstance(self.scale, str) or not margin.normalized else unit_rows(x)[0] * self.scale
-            return plan, rows, ()
-        unit = unit_rows(x)[0]
-        factor = self.norm(features) if isinstance(self.scale, str) else torch.as_tensor(self.scale).to(unit)
-        own, _, _ = own_products(unit.detach(), weight.detach().to(self.dtype), labels, plan)
-        bias = unit.new_zeros(()) if self.bias is None else self.bias.to(self.dtype).reshape(())
-        parameters = (factor[None] if factor.ndim else factor, own[None], bias)
-        return dataclasses.replace(plan, function=self._others), unit, parameters
+        margin, own_norm = self.margin, isinstance(self.scale, str)
+        reduction = "softplus" if margin.objective == "binary" else "logsumexp"
+        if not self.bent:
+            rows = self.features if own_norm or not margin.normalized else self.unit * self.number
+            return Plan(margin.normalized, margin.centers, None, reduction, measured), rows, ()
+        zero = self.unit.new_zeros(())
+        bias = zero if self.bias is None else self.bias.to(zero.dtype).reshape(())
+        factor = self.norm[None] if own_norm else (zero + self.number).to(zero.dtype)
+        function = functools.partial(_others, margin, self.state, self.detached)
+        return Plan(margin.normalized, margin.centers, function, reduction, measured), self.unit, (factor, bias)
 
-    def _others(self, cosine: Tensor, factor: Tensor, own: Tensor, bias: Tensor) -> Tensor:
-        found = self.margin.others(cosine, own, self.state)
-        if self.detached:
-            easy = self.margin.detached(cosine)
-            found = easy + (found - easy).detach()
-        return torch.addcmul(bias, factor, found)
-
-    def cosine(self, features: Tensor, own: Tensor, length: Tensor) -> tuple[Tensor, Tensor | float, Tensor]:
-        """Of the samples with their own classes: cosines (N,), what they are multiplied by, lengths of features."""
-        x, margin = widen(features, self.dtype), self.margin
-        unit, inverse = unit_rows(x)
-        norm = (unit * x).sum(dim=1)
-        if not margin.normalized:
+    def cosine(self, own: Tensor, length: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Of the samples with their own classes: cosines (N,), and what they are multiplied by."""
+        if not self.margin.normalized:
             # one after the other: the product of two small lengths may be none
-            return own * inverse[:, 0] * _reciprocal(length), norm * length, norm
-        if margin.changes_others:
-            return own, norm if isinstance(self.scale, str) else self.scale, norm
+            return _divided(_divided(own, self.norm), length), self.norm * length
         if isinstance(self.scale, str):
-            return own * inverse[:, 0], norm, norm
-        return own / self.scale, self.scale, norm
+            return (own if self.bent else _divided(own, self.norm)), self.norm
+        return (own if self.bent else own / self.scale), self.scale
 
-    def harder(self, features: Tensor, own: Tensor, length: Tensor) -> Tensor:
+    def harder(self, own: Tensor, length: Tensor) -> Tensor:
         """The logit of each sample's own class, (N,)."""
-        cosine, factor, norm = self.cosine(features, own, length)
-        target = self.margin.target(cosine, norm, self.state)
+        cosine, factor = self.cosine(own, length)
+        target = self.margin.target(cosine, self.norm, self.state)
         if target is cosine:
             # nothing is made harder, so there is nothing to leave out and nothing to anneal
-            if not self.margin.changes_others:
+            if not self.bent:
                 return own
         else:
             if self.detached:
-                easy = self.margin.detached(cosine)
-                target = easy + (target - easy).detach()
+                target = _with_gradient_of(target, self.margin.detached(cosine))
             if isinstance(self.annealing, Tensor) or self.annealing > 0:
                 share = self.annealing.to(target) if isinstance(self.annealing, Tensor) else self.annealing
-                target = (share * self.margin.inference(cosine) + target) / (1 + share)
+                target = target.lerp(self.margin.inference(cosine), share / (1 + share))
         logit = factor * target
         return logit if self.bias is None else logit + self.bias.to(logit.dtype).reshape(())
 
-    def logits(self, features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    def logits(self, weight: Tensor, labels: Tensor) -> Tensor:
         """Logits (N, C) with the margin, of labels as `known_labels` gives them."""
-        plan, rows, parameters = self.prepare(features, weight, labels)
+        plan, rows, parameters = self.prepare()
         products = class_logits(rows, weight, normalize="weight" if plan.normalize else "none").t()
-        with full_precision(features.device):
-            _, place, length = own_products(rows, widen(weight, rows.dtype), labels, plan)
-            own = products.gather(0, place.clamp_min(0)[None])[0]
-            logits = plan.logits(plan.of_classes(products), parameters).t()
-            harder = self.harder(features, own, length)
+        with full_precision(rows.device):
+            place = own_places(labels, plan.centers, lambda of_own: products.detach().gather(0, of_own[None])[0])
+            place = place.clamp_min(0)
+            own = products.gather(0, place[None])[0]
+            length = own if plan.normalize else lengths(widen(weight[place], rows.dtype))
+            logits = plan.logits(plan.of_classes(products), own, parameters).t()
             classes = torch.arange(self.num_classes, device=labels.device)
-            return torch.where(classes == labels[:, None], harder[:, None], logits)
+            return torch.where(classes == labels[:, None], self.harder(own, length)[:, None], logits)
 
-    def inference(self, features: Tensor, weight: Tensor) -> Tensor:
+    def inference(self, weight: Tensor) -> Tensor:
         """Logits (N, C) without labels."""
-        if not self.margin.changes_others:
-            plan, rows, _ = self.prepare(features, weight, None)
-            logits = class_logits(rows, weight, normalize="weight" if plan.normalize else "none")
-            return plan.of_classes(logits.t()).t()
-        cosine = class_logits(features, weight)
-        plan = Plan(centers=self.margin.centers)
-        found = self.margin.inference(plan.of_classes(cosine.t()).t())
-        factor = self.norm(features)[:, None] if isinstance(self.scale, str) else self.scale
-        logits = factor * found
+        plan, rows, _ = self.prepare()
+        products = class_logits(rows, weight, normalize="weight" if plan.normalize else "none")
+        products = plan.of_classes(products.t()).t()
+        if not self.bent:
+            return products
+        factor = self.norm[:, None] if isinstance(self.scale, str) else self.scale
+        logits = factor * self.margin.inference(products)
         return logits if self.bias is None else logits + self.bias.to(logits.dtype).reshape(())
 
-    def measures(self, features: Tensor, compared: Comparison, harder: Tensor) -> MarginMeasures:
+    def measures(self, compared: Comparison, harder: Tensor) -> MarginMeasures:
         """Cosines, and whether the own class wins."""
         with torch.no_grad():
-            own, _, norm = self.cosine(features, compared.own, compared.length)
+            own, _ = self.cosine(compared.own, compared.length)
             nearest, right = compared.nearest, compared.own > compared.largest
-            if self.margin.changes_others:
+            if self.bent:
                 right = own > nearest
             elif self.margin.normalized and not isinstance(self.scale, str):
                 nearest = nearest / self.scale
             else:
-                nearest = nearest * _reciprocal(norm)
+                nearest = _divided(nearest, self.norm)
             if self.margin.objective == "binary":
                 satisfied = (harder > 0) & (compared.largest < 0)
             else:
                 satisfied = harder > compared.largest
             return MarginMeasures(own.clamp(-1, 1), nearest.clamp(-1, 1), right, satisfied)
+
+
+@torch.no_grad()
+def own_cosines(
+    features: Float[Tensor, "N D"], weight: Float[Tensor, "CS D"], labels: Integer[Tensor, " N"], centers: int = 1
+) -> Float[Tensor, " N"]:
+    """Cosine of each feature with the nearest vector of its own class, of labels as `known_labels` gives them."""
+    dtype = working_dtype(torch.promote_types(features.dtype, weight.dtype))
+    unit = unit_rows(features.to(dtype))[0]
+
+    def products(rows: Tensor) -> Tensor:
+        return own_products(unit, weight[rows].to(dtype), normalize=True)
+
+    return products(own_places(labels, centers, products).clamp_min(0)) * (labels >= 0)
+
+
+def _others(
+    margin: Margin,
+    state: Mapping[str, Tensor],
+    detached: bool,
+    cosine: Tensor,
+    own: Tensor,
+    factor: Tensor,
+    bias: Tensor,
+) -> Tensor:
+    """Logits of other classes; a plan keeps this until the backward pass, so it holds no tensors but the state."""
+    found = margin.others(cosine, own, state)
+    if detached:
+        found = _with_gradient_of(found, margin.detached(cosine))
+    return torch.addcmul(bias, factor, found)
+
+
+def _with_gradient_of(value: Tensor, easy: Tensor) -> Tensor:
+    """`value`, for which `easy` stands in the backward pass."""
+    return easy + (value - easy).detach()
 
 
 def checked_scale(who: str, scale: float | str | Tensor, margin: Margin) -> float | str | Tensor:
@@ -223,12 +257,21 @@ def checked_scale(who: str, scale: float | str | Tensor, margin: Margin) -> floa
 
 
 def known_labels(who: str, labels: Tensor, num_samples: int, num_classes: int, ignore_index: int) -> Tensor:
-    """Labels (N,) int64 with -1 for samples that do not count."""
+    """Labels (N,) int64 with -1 for samples that do not count.
+
+    Where labels cannot be read, one that is no class becomes one that every look-up refuses.
+    """
     check_labels(who, labels, num_samples, num_classes, ignore_index=ignore_index)
-    return labels.long().masked_fill(labels == ignore_index, -1)
+    known = labels.long()
+    return known.masked_fill(known < 0, num_classes).masked_fill(labels == ignore_index, -1)
 
 
-def _reciprocal(length: Tensor) -> Tensor:
-    """1 / length, 0 where that is 0."""
+def _divided(value: Tensor, length: Tensor) -> Tensor:
+    """value / length, 0 where that is 0.
+
+    The length over itself carries the derivative, so that neither that nor its square is ever multiplied or divided by
+    alone: at lengths of 1e-20 and 1e+18 they leave float32.
+    """
     zero = length == 0
-    return length.masked_fill(zero, 1.0).reciprocal().masked_fill(zero, 0.0)
+    fixed = length.detach().masked_fill(zero, 1.0)
+    return (value / fixed).masked_fill(zero, 0.0) / (length / fixed).masked_fill(zero, 1.0)

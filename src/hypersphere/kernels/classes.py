@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,16 @@ from torch.nn import functional as F
 
 from hypersphere.formulas.directions import lengths, unit_rows
 
-__all__ = ["Comparison", "Plan", "compare", "compare_plain", "inverse_norms", "own_products", "reasons_not"]
+__all__ = [
+    "Comparison",
+    "Plan",
+    "compare",
+    "compare_plain",
+    "inverse_norms",
+    "own_places",
+    "own_products",
+    "reasons_not",
+]
 
 # logits in a chunk: what a processor keeps in its cache; a device wants few launches
 _CHUNK = {"cpu": 2**18}
@@ -32,11 +41,11 @@ class Comparison(NamedTuple):
     Args:
         own: inner product of each feature with the vector of its own class, (N,): the nearest of them where a class has
             several; 0 for a feature without a class.
-        length: length of that vector, (N,).
+        length: length of that vector, (N,); empty where the plan divides lengths out.
         reduced: of the logits of all other classes, (N,): ln sum exp, or sum softplus.
         total: weighted sum of the logits of all other classes, (N,); empty where no weights were given.
         nearest: the largest inner product with the direction of another class, (N,), a constant; -inf where there is
-            none.
+            none; empty where the plan is not measured.
         largest: the largest logit of another class, (N,), a constant; -inf where there is none.
     """
 
@@ -55,22 +64,25 @@ class Plan:
     Args:
         normalize: divide the lengths of the class vectors out.
         centers: vectors of each class, side by side in the weight; the nearest counts.
-        function: inner products (n, N) and parameters, each broadcast with them -> logits; None for the same.
+        function: inner products (n, N), those with the own classes (1, N) as constants, and parameters, each broadcast
+            with them -> logits; None for the same.
         reduction: "logsumexp" or "softplus".
+        measured: whether `Comparison.nearest` is wanted.
     """
 
     normalize: bool = True
     centers: int = 1
     function: Callable[..., Tensor] | None = None
     reduction: str = "logsumexp"
+    measured: bool = False
 
     def of_classes(self, products: Tensor) -> Tensor:
         """Inner products (n, N) with the nearest vector of each class, of those with all (n · centers, N)."""
         return products.unflatten(0, (-1, self.centers)).amax(dim=1) if self.centers > 1 else products
 
-    def logits(self, products: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
-        """Logits of inner products with classes, both (n, N)."""
-        return products if self.function is None else self.function(products, *parameters)
+    def logits(self, products: Tensor, own: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+        """Logits of inner products with classes, both (n, N), and with the own one, (N,)."""
+        return products if self.function is None else self.function(products, own.detach()[None], *parameters)
 
 
 def reasons_not(*tensors: Tensor) -> list[str]:
@@ -132,19 +144,21 @@ def compare_plain(
 ) -> Comparison:
     """What `compare` does, in plain operations: all logits in memory, differentiable any number of times."""
     products = (unit_rows(weight)[0] if plan.normalize else weight) @ rows.t()
-    _, place, length = own_products(rows, weight, labels, plan)
     known = labels >= 0
+    place = own_places(labels, plan.centers, lambda rows_of_own: products.detach().gather(0, rows_of_own[None])[0])
     own = products.gather(0, place.clamp_min(0)[None])[0] * known
-    products = plan.of_classes(products)
-    logits = plan.logits(products, parameters)
-    one = (torch.arange(products.shape[0], device=labels.device)[:, None] == labels) & known
+    length = rows.new_empty(0) if plan.normalize else lengths(weight[place.clamp_min(0)]) * known
+    near = plan.of_classes(products)
+    logits = plan.logits(near, own, parameters)
+    one = (torch.arange(near.shape[0], device=labels.device)[:, None] == labels) & known
     total = rows.new_zeros(0) if weights is None else weights @ logits.masked_fill(one, 0.0)
     masked = logits.masked_fill(one, -math.inf)
     reduced = -F.logsigmoid(-masked).sum(dim=0) if plan.reduction == "softplus" else masked.logsumexp(dim=0)
-    near = products.detach()
-    if not plan.normalize:
-        near = plan.of_classes((unit_rows(weight.detach())[0]) @ rows.detach().t())
-    nearest = near.masked_fill(one, -math.inf).amax(dim=0)
+    nearest = rows.new_empty(0)
+    if plan.measured:
+        if not plan.normalize:
+            near = plan.of_classes(unit_rows(weight.detach())[0] @ rows.detach().t())
+        nearest = near.detach().masked_fill(one, -math.inf).amax(dim=0)
     return Comparison(own, length, reduced, total, nearest, masked.detach().amax(dim=0))
 
 
@@ -163,32 +177,40 @@ class _Compare(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         num_samples, centers = rows.shape[0], plan.centers
         num_classes = weight.shape[0] // centers
-        norms = inverse_norms(weight)
+        norms = inverse_norms(weight) if plan.normalize or plan.measured else None
         # those by which products are divided, and those by which they are only to be measured
         inverse, norms = (norms, None) if plan.normalize else (None, norms)
-        own, place, length = own_products(rows, weight, labels, plan)
-        kept = rows.new_empty(0)
+        place = own_places(
+            labels, centers, lambda rows_of_own: own_products(rows, weight[rows_of_own], normalize=plan.normalize)
+        )
+        mine = weight[place.clamp_min(0)]
+        known = labels >= 0
+        own = own_products(rows, mine, normalize=plan.normalize) * known
+        length = rows.new_empty(0) if plan.normalize else lengths(mine) * known
+        kept = None
         if any(ctx.needs_input_grad) and weight.shape[0] * num_samples <= _KEPT:
             kept = rows.new_empty(weight.shape[0], num_samples)
-        largest, nearest = (rows.new_full((num_samples,), -math.inf) for _ in range(2))
+        largest = rows.new_full((num_samples,), -math.inf)
+        nearest = largest.clone() if plan.measured else rows.new_empty(0)
+        # without a function, the nearest class is that of the largest logit
+        separate = plan.measured and not (plan.normalize and plan.function is None)
         reduced = rows.new_zeros(num_samples)
         total = rows.new_zeros(num_samples if weights is not None else 0)
         turned = rows.t()
         for first, last in _chunks(num_classes, num_samples, rows.device):
-            products = _products(turned, weight, inverse, first * centers, last * centers, kept)
+            start, stop = first * centers, last * centers
+            products = _products(turned, weight, inverse, start, stop, kept)
             inside, position = _inside(labels, first, last)
             near = plan.of_classes(products)
-            logits = plan.logits(near, parameters)
+            logits = plan.logits(near, own, parameters)
             if weights is not None:
                 share = weights[first:last]
-                mine = logits.gather(0, position)[0] * share[position[0]]
-                total += share @ logits - torch.where(inside, mine, 0.0)
-            if norms is not None:
-                shorter = plan.of_classes(products * norms[first * centers : last * centers])
-                nearest = torch.maximum(nearest, _without(shorter, inside, position).amax(dim=0))
-            elif logits is not near:
-                nearest = torch.maximum(nearest, _without(near, inside, position).amax(dim=0))
-            if len(kept) and logits is products:
+                here = logits.gather(0, position)[0] * share[position[0]]
+                total += share @ logits - torch.where(inside, here, 0.0)
+            if separate:
+                cosines = near if norms is None else plan.of_classes(products * norms[start:stop])
+                nearest = torch.maximum(nearest, _without(cosines, inside, position).amax(dim=0))
+            if kept is not None and logits is products:
                 # what is kept stays as it is
                 logits = logits.clone()
             _replace_(logits, inside, position, -math.inf)
@@ -204,16 +226,16 @@ class _Compare(torch.autograd.Function):
         if plan.reduction == "logsumexp":
             base = largest.masked_fill(largest == -math.inf, 0.0)
             reduced = reduced.log_().add_(base)
-        ctx.plan, ctx.kept = plan, kept
-        if plan.function is None and plan.normalize:
+        if plan.measured and not separate:
             nearest = largest.clone()
-        ctx.save_for_backward(rows, weight, labels, weights, place, inverse, reduced, *parameters)
+        ctx.plan = plan
+        ctx.save_for_backward(rows, weight, labels, weights, place, inverse, reduced, own, kept, *parameters)
         ctx.mark_non_differentiable(nearest, largest)
         return own, length, reduced, total, nearest, largest
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, labels, weights, place, inverse, reduced, *parameters = ctx.saved_tensors
+        rows, weight, labels, weights, place, inverse, reduced, own, kept, *parameters = ctx.saved_tensors
         plan, need = ctx.plan, ctx.needs_input_grad
         if torch.is_grad_enabled():
             # a second derivative is wanted: differentiate the plain expression instead
@@ -232,9 +254,7 @@ class _Compare(torch.autograd.Function):
         turned = rows.t()
         for first, last in _chunks(num_classes, num_samples, rows.device):
             start, stop = first * centers, last * centers
-            products = (
-                ctx.kept[start:stop] if ctx.kept.shape[0] else _products(turned, weight, inverse, start, stop, None)
-            )
+            products = _products(turned, weight, inverse, start, stop, None) if kept is None else kept[start:stop]
             inside, position = _inside(labels, first, last)
 
             def of_logits(logits: Tensor, first: int = first, last: int = last) -> Tensor:
@@ -248,7 +268,7 @@ class _Compare(torch.autograd.Function):
                 slope = of_logits(products)
                 _replace_(slope, inside, position, 0.0)
             else:
-                slope = _through(plan, products, parameters, of_logits, (inside, position), of_parameters)
+                slope = _through(plan, products, own, parameters, of_logits, (inside, position), of_parameters)
             holds, where = _inside(place, start, stop)
             _replace_(slope, holds, where, of_own, add=True)
             if grad_weight is not None:
@@ -269,18 +289,26 @@ class _Compare(torch.autograd.Function):
         return grad_rows, grad_weight, None, None, None, *of_parameters
 
 
-def own_products(rows: Tensor, weight: Tensor, labels: Tensor, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
-    """Inner products with the own class (N,), the row of the weight that gave them (-1: no class), and its length."""
-    known = labels >= 0
-    places = labels.clamp_min(0)[:, None] * plan.centers + torch.arange(plan.centers, device=labels.device)
-    vectors = weight[places]
-    products = (vectors * rows[:, None]).sum(dim=-1)
-    if plan.normalize:
-        products = products * unit_rows(vectors)[1][..., 0]
-    own, nearest = products.max(dim=1)
-    place = places.gather(1, nearest[:, None])[:, 0]
-    mine = vectors.gather(1, nearest[:, None, None].expand(-1, 1, rows.shape[1]))[:, 0]
-    return own * known, place.masked_fill(~known, -1), lengths(mine) * known
+def own_places(labels: Tensor, centers: int, products: Callable[[Tensor], Tensor]) -> Tensor:
+    """The row of the weight that stands for each sample's own class, (N,): the nearest of several; -1 for no class.
+
+    Args:
+        labels: (N,), negative for no class.
+        centers: vectors of each class, side by side.
+        products: rows of the weight, (N,) -> inner product of each feature with its own, (N,).
+    """
+    if centers == 1:
+        return labels
+    first = labels.clamp_min(0) * centers
+    # one at a time: (N, centers, D) numbers may be many
+    found = torch.stack([products(first + center) for center in range(centers)])
+    return torch.where(labels >= 0, first + found.argmax(dim=0), -1)
+
+
+def own_products(rows: Tensor, vectors: Tensor, *, normalize: bool) -> Tensor:
+    """Inner products (N,) of N features with one class vector each, or with its direction."""
+    products = (vectors * rows).sum(dim=1)
+    return products * unit_rows(vectors)[1][:, 0] if normalize else products
 
 
 def _chunks(num_classes: int, num_samples: int, device: torch.device) -> list[tuple[int, int]]:
@@ -292,7 +320,7 @@ def _products(
     turned: Tensor, weight: Tensor, inverse: Tensor | None, start: int, stop: int, kept: Tensor | None
 ) -> Tensor:
     """Inner products (n, N) of some class vectors with all features, in the memory that keeps them if there is any."""
-    if kept is not None and kept.shape[0]:
+    if kept is not None:
         products = torch.mm(weight[start:stop], turned, out=kept[start:stop])
     else:
         products = weight[start:stop] @ turned
@@ -308,8 +336,7 @@ def _inside(labels: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
 def _replace_(values: Tensor, inside: Tensor, position: Tensor, new: float | Tensor, *, add: bool = False) -> None:
     """Put one number of each column in its place, in the columns that have one there."""
     present = values.gather(0, position)
-    wanted = present + new if add else torch.as_tensor(new, dtype=values.dtype, device=values.device)
-    values.scatter_(0, position, torch.where(inside, wanted, present))
+    values.scatter_(0, position, torch.where(inside, present + new if add else new, present))
 
 
 def _without(values: Tensor, inside: Tensor, position: Tensor) -> Tensor:
@@ -320,9 +347,10 @@ def _without(values: Tensor, inside: Tensor, position: Tensor) -> Tensor:
 def _through(
     plan: Plan,
     products: Tensor,
+    own: Tensor,
     parameters: list[Tensor],
     of_logits: Callable[[Tensor], Tensor],
-    own: tuple[Tensor, Tensor],
+    place: tuple[Tensor, Tensor],
     of_parameters: list[Tensor | None],
 ) -> Tensor:
     """The gradient of inner products through the plan's function, and those of its parameters, which are added up."""
@@ -330,9 +358,9 @@ def _through(
         inputs = [products.detach().requires_grad_()]
         given = [p.detach().requires_grad_(of is not None) for p, of in zip(parameters, of_parameters, strict=True)]
         inputs += [p for p in given if p.requires_grad]
-        logits = plan.logits(plan.of_classes(inputs[0]), tuple(given))
+        logits = plan.logits(plan.of_classes(inputs[0]), own, given)
     slope = of_logits(logits.detach())
-    _replace_(slope, *own, 0.0)
+    _replace_(slope, *place, 0.0)
     of_products, *rest = torch.autograd.grad(logits, inputs, slope)
     for known, more in zip([of for of in of_parameters if of is not None], rest, strict=True):
         known += more

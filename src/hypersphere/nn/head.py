@@ -17,8 +17,9 @@ from hypersphere.formulas.directions import lengths, working_dtype
 from hypersphere.formulas.margins import MARGINS, BatchStatistics, MarginLike, SphereFace2, as_margin
 from hypersphere.formulas.specs import plain_values
 from hypersphere.functional.class_sampling import class_scores, highest_classes, num_sampled
+from hypersphere.functional.classification import check_whole
 from hypersphere.functional.margins import check_objective, margin_logits, margin_loss
-from hypersphere.functional.targets import GRADIENTS, MarginMeasures, checked_scale
+from hypersphere.functional.targets import GRADIENTS, MarginMeasures, checked_scale, known_labels, own_cosines
 from hypersphere.nn.class_energy import ClassEnergyLike, as_class_energy
 
 __all__ = ["MarginHead"]
@@ -152,9 +153,10 @@ class MarginHead(nn.Module):
             self.register_buffer(name, torch.empty((), **place))
         if class_weights is not None:
             if class_weights.shape != (num_classes,) or not (class_weights >= 0).all():
+                least = f" with a least of {float(class_weights.min()):g}" if class_weights.numel() else ""
                 raise ValueError(
                     f"MarginHead: expected class_weights ({num_classes},) of numbers of 0 or more, got "
-                    f"{tuple(class_weights.shape)} with a least of {float(class_weights.min()):g}."
+                    f"{tuple(class_weights.shape)}{least}."
                 )
             class_weights = class_weights.detach().to(**place).clone()
         self.register_buffer("class_weights", class_weights)
@@ -191,12 +193,19 @@ class MarginHead(nn.Module):
         if y is None:
             self._check(x)
             return margin_logits(x, self.weight, margin=self.margin, scale=self._scale(), bias=self.bias)
-        return self.loss_and_measures(x, y, num_samples=num_samples)[0]
+        return self._loss(x, y, num_samples, measured=False)[0]
 
     def loss_and_measures(
         self, x: Float[Tensor, "N D"], y: Integer[Tensor, " N"], *, num_samples: float | Tensor | None = None
     ) -> tuple[Float[Tensor, ""], MarginMeasures]:
         """The loss as `head(x, y)` gives it, and the cosines that it saw: no second product with the class vectors."""
+        loss, measures = self._loss(x, y, num_samples, measured=True)
+        assert measures is not None
+        return loss, measures
+
+    def _loss(
+        self, x: Tensor, y: Tensor, num_samples: float | Tensor | None, *, measured: bool
+    ) -> tuple[Tensor, MarginMeasures | None]:
         self._check(x)
         weight: Tensor = self.weight
         class_weights, how = self.class_weights, self._how()
@@ -209,22 +218,23 @@ class MarginHead(nn.Module):
                 weight, y, class_weights = self._some_classes(y)
                 how["ignore_index"] = -100
             self._advance(x, y, weight, how)
-        loss, measures = margin_loss(
-            x,
-            weight,
-            y,
-            **how,
-            class_weights=class_weights,
-            label_smoothing=self.label_smoothing,
-            probability_floor=self.probability_floor,
-            num_samples=num_samples,
-            with_measures=True,
-        )
+        rest: dict[str, Any] = {
+            "class_weights": class_weights,
+            "label_smoothing": self.label_smoothing,
+            "probability_floor": self.probability_floor,
+            "num_samples": num_samples,
+        }
+        measures: MarginMeasures | None = None
+        if measured:
+            loss, measures = margin_loss(x, weight, y, **how, **rest, with_measures=True)
+        else:
+            loss = margin_loss(x, weight, y, **how, **rest)
         if self.energy is None:
             return loss, measures
         energy = self.energy.value(weight, y, ignore_index=how["ignore_index"])
         # a mean over samples too, but without the weights of their classes
-        return loss + self.energy.weight * share * energy, measures._replace(energy=energy.detach())
+        total = loss + self.energy.weight * share * energy
+        return total, measures and measures._replace(energy=energy.detach())
 
     def margin_logits(self, x: Float[Tensor, "N D"], y: Integer[Tensor, " N"]) -> Float[Tensor, "N C"]:
         """The logits (N, C) that enter the loss, each sample's own class made harder by the margin."""
@@ -238,7 +248,9 @@ class MarginHead(nn.Module):
         return margin_loss(x, self.weight, y, **self._how(), with_measures=True)[1]
 
     def arguments(self) -> dict[str, Any]:
-        """What rebuilds this head, in plain values: `MarginHead(**head.arguments())`; class weights are not among them.
+        """What rebuilds this head, in plain values: `MarginHead(**head.arguments())`.
+
+        Class weights, and what belongs to one run (`synchronize`, device, dtype), are not among them.
 
         Raises:
             ValueError: if the margin is of a class that `MARGINS` does not name.
@@ -297,6 +309,7 @@ class MarginHead(nn.Module):
     def _check(self, x: Tensor) -> None:
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"MarginHead: expected features (N, {self.in_features}), got {tuple(x.shape)}.")
+        check_whole("MarginHead", self.weight)
 
     def _some_classes(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Vectors, labels (-100 where they do not count) and class weights of the classes that this loss meets."""
@@ -320,9 +333,11 @@ class MarginHead(nn.Module):
         names = list(self.margin.initial_state())
         if not names:
             return
-        known = y != how["ignore_index"]
-        cosine = margin_loss(x, weight, y, **how, with_measures=True)[1].own.double()
-        norm = lengths(x.to(working_dtype(x.dtype))).double()
+        centers = self.margin.centers
+        labels = known_labels("MarginHead", y, x.shape[0], weight.shape[0] // centers, how["ignore_index"])
+        known = labels >= 0
+        cosine = own_cosines(x, weight, labels, centers).double()
+        norm = lengths(x.to(working_dtype(x.dtype))).clamp(*self.margin.length_bounds).double()
         parts = torch.stack([torch.ones_like(norm), cosine, norm, norm.square()])
         sums = over_processes(torch.where(known, parts, 0.0).sum(dim=1))
         count = sums[0].clamp_min(1)
@@ -348,9 +363,9 @@ class MarginHead(nn.Module):
         if self.energy is None:
             return 1.0
         if num_samples is not None:
-            own, number = self._total(y), torch.as_tensor(num_samples, device=y.device)
+            own, number = self._total(y), torch.as_tensor(num_samples, dtype=self.weight.dtype, device=y.device)
         elif together:
-            own = (y != self.ignore_index).sum()
+            own = (y != self.ignore_index).to(self.weight.dtype).sum()
             number = over_processes(own.clone()) / num_processes()
         else:
             return 1.0

@@ -40,6 +40,7 @@ class MagFace(Margin):
         meng2021magface, eq. 3 and 4.
 
     Example:
+        >>> import torch
         >>> MagFace().penalty(torch.tensor([10.0]), 64.0)
         tensor([3.5289])
     """
@@ -86,7 +87,7 @@ class AdaFace(Margin):
 
     With n = |x| held in [1e-3, 100], without gradient, and q = h (n - mean) / (deviation + 1e-3) held in [-1, 1], the
     own logit is scale · (cos(theta - m q) - (m + m q)), the angle held in [1e-3, pi - 1e-3]. Mean and deviation of
-    the lengths are running ones.
+    n are running ones.
 
     Args:
         margin: m in [0, 1]; published 0.4 with scale 64.
@@ -100,6 +101,7 @@ class AdaFace(Margin):
         kim2022adaface, eq. 10 and 11; the running moments start from 20 and 100 as in the release.
 
     Example:
+        >>> import torch
         >>> state = {"running_mean": torch.tensor(20.0), "running_deviation": torch.tensor(100.0)}
         >>> AdaFace().target(torch.tensor([0.5]), torch.tensor([20.0]), state)
         tensor([0.1000])
@@ -109,6 +111,7 @@ class AdaFace(Margin):
     sharpness: float = 0.333
     momentum: float = 0.01
     default_scale: ClassVar[float] = 64.0
+    length_bounds: ClassVar[tuple[float, float]] = (1e-3, 100.0)
 
     def __post_init__(self) -> None:
         check_range("AdaFace", "margin", self.margin, low=0.0, high=1.0)
@@ -117,7 +120,7 @@ class AdaFace(Margin):
 
     def target(self, cosine: Tensor, norm: Tensor, state: State) -> Tensor:
         """cos(theta - m q) - (m + m q)."""
-        length = norm.detach().clamp(1e-3, 100)
+        length = norm.detach().clamp(*self.length_bounds)
         mean, deviation = (state[name].to(length.dtype) for name in ("running_mean", "running_deviation"))
         quality = (self.sharpness * (length - mean) / (deviation + 1e-3)).clamp(-1, 1)
         angle = angle_from_cosine(cosine) - self.margin * quality.to(cosine.dtype)

@@ -225,7 +225,7 @@ def added_angle(cosine: Tensor, angle: float | Tensor, beyond_pi: str) -> Tensor
     if beyond_pi == "continue":
         return falling
     if beyond_pi == "guard":
-        shift = torch.as_tensor(angle, dtype=cosine.dtype, device=cosine.device)
+        shift = cosine.new_zeros(()) + angle
         return torch.where(cosine > -shift.cos(), falling, cosine - shift * shift.sin())
     if beyond_pi == "clamp":
         return falling.clamp_min(-1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,7 +22,7 @@ class BatchStatistics:
 
     Args:
         cosine: mean cosine of the samples with their own classes, scalar.
-        norm: mean length of the features, scalar.
+        norm: mean length of the features, scalar; see `Margin.length_bounds`.
         deviation: standard deviation of the lengths, with the divisor N - 1, scalar; 0 for one sample.
     """
 
@@ -44,11 +45,13 @@ class Margin:
         objective: "softmax" for cross-entropy, "binary" for one logistic loss for each class.
         centers: class vectors of each class; its cosine is the largest of theirs.
         balance: weight of the own class in a binary objective; all others have what it lacks to 1.
+        length_bounds: what the lengths of features are held in before a margin with a memory learns from them.
     """
 
     normalized: ClassVar[bool] = True
     default_scale: ClassVar[float | str] = 30.0
     objective: ClassVar[str] = "softmax"
+    length_bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     # fields of those that have them; without an annotation here, so that they are no fields of all
     centers = 1
     balance = 0.5

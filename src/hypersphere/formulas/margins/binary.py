@@ -124,4 +124,7 @@ class SphereFace2(Margin):
         # sqrt((1 - z)² + 4 z e^d) without overflow: the exponential is taken out of the root where it is large
         half = max(own - other, 0.0) / 2
         root = math.sqrt((1 - share) ** 2 * math.exp(-2 * half) + 4 * share * math.exp(own - other - 2 * half))
+        if share > 1:
+            # few classes: 1 - z + root is what two large numbers leave, and 4 z e^d / (z - 1 + root)
+            return math.log((share - 1) * math.exp(-half) + root) + half - own - math.log(2)
         return math.log(2 * share) - other - half - math.log((1 - share) * math.exp(-half) + root)

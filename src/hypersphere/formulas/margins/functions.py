@@ -110,7 +110,7 @@ class SphereFaceR(Margin):
 
     def __post_init__(self) -> None:
         who = "SphereFaceR"
-        check_choice(who, "version", str(self.version), ("1", "2"))
+        check_choice(who, "version", repr(self.version), ("1", "2"))
         check_choice(who, "normalization", self.normalization, ("hard", "soft", "none"))
         check_range(who, "multiplier", self.multiplier, low=1.0, high=10.0)
         check_range(who, "loss_weight", self.loss_weight, low=1e-6, high=1e6)
@@ -165,8 +165,8 @@ class CurricularFace(Margin):
         huang2020curricularface, eq. 10 and 11.
 
     Example:
-        >>> CurricularFace().others(torch.tensor([0.9, 0.1]), torch.tensor(0.5), {"running_cosine": torch.tensor(0.2)})
-        tensor([0.9900, 0.1000])
+        >>> CurricularFace().others(torch.tensor([0.9, 0.0]), torch.tensor(0.5), {"running_cosine": torch.tensor(0.2)})
+        tensor([0.9900, 0.0000])
     """
 
     angle: float = 0.5
