@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Settings of network and head: each value out of range is told with its name."""
+"""Settings of the network: its arguments are a dictionary of its own."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from hypersphere.config.model import HeadConfig
+from hypersphere.config.model import ModelConfig
 
 
-@pytest.mark.parametrize(
-    ("section", "settings", "message"),
-    [
-        (HeadConfig, {"label_smoothing": 1.1}, r"^head: label_smoothing must lie in \[0, 1\], got 1\.1\.$"),
-        (HeadConfig, {"probability_floor": -1e-4}, r"^head: probability_floor must lie in \[0, 1\], got -0\.0001\.$"),
-    ],
-)
-def test_a_value_out_of_range_is_told_with_its_name(section: type, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        section(**settings)
+def test_arguments_are_not_shared() -> None:
+    first, second = ModelConfig(), ModelConfig()
+    first.arguments["base_width"] = 16
+    assert second.arguments == {}

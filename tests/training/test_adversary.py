@@ -159,7 +159,7 @@ def test_the_loop_trains_on_attacked_images(tmp_path: Path, monkeypatch: pytest.
     forward = Classifier.forward
 
     def spy(self: Classifier, images: Tensor, *rest: Any, **how: Any) -> Any:
-        if how.get("with_predictions"):
+        if how.get("with_measures"):
             seen.append(images.detach().clone())
         return forward(self, images, *rest, **how)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from hypersphere.config.adversary import AdversaryConfig
 from hypersphere.config.data import DataConfig
-from hypersphere.config.model import HeadConfig, ModelConfig
+from hypersphere.config.head import AnnealingConfig, HeadConfig, MarginScheduleConfig, ScaleScheduleConfig
+from hypersphere.config.model import ModelConfig
 from hypersphere.config.optimization import OptimizerConfig, ScheduleConfig, TrainingConfig
 from hypersphere.config.weights import (
     CompressionConfig,
@@ -19,15 +20,18 @@ from hypersphere.config.weights import (
 
 __all__ = [
     "AdversaryConfig",
+    "AnnealingConfig",
     "CompressionConfig",
     "Config",
     "DataConfig",
     "EnergyConfig",
     "HeadConfig",
+    "MarginScheduleConfig",
     "ModelConfig",
     "MonitorConfig",
     "OptimizerConfig",
     "OrthogonalityConfig",
+    "ScaleScheduleConfig",
     "ScheduleConfig",
     "TrainingConfig",
     "UniformityConfig",
@@ -44,6 +48,9 @@ class Config:
         data: which images.
         model: which network.
         head: which loss.
+        annealing: how the margin sets in.
+        margin_schedule: which argument of it moves.
+        scale_schedule: whether the scale moves.
         energy: which hyperspherical energy is in the loss.
         compression: under which projections that energy is taken.
         uniformity: which other objective for even spread is in the loss.
@@ -60,6 +67,9 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    annealing: AnnealingConfig = field(default_factory=AnnealingConfig)
+    margin_schedule: MarginScheduleConfig = field(default_factory=MarginScheduleConfig)
+    scale_schedule: ScaleScheduleConfig = field(default_factory=ScaleScheduleConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     compression: CompressionConfig = field(default_factory=CompressionConfig)
     uniformity: UniformityConfig = field(default_factory=UniformityConfig)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from hypersphere.checks import check_channel_order
+from hypersphere.functional.targets import MarginMeasures
 
 __all__ = ["Classifier", "PixelClassifier"]
 
@@ -21,7 +22,7 @@ class Classifier(nn.Module):
     Args:
         model: images (N, C, H, W) -> features (N, D).
         head: a `hypersphere.nn.MarginHead` or anything called alike: head(features, labels) -> loss,
-            head(features) -> logits (N, C).
+            head(features) -> logits (N, C); for training by a recipe also `loss_and_measures`.
 
     Example:
         >>> from hypersphere.nn import MarginHead
@@ -41,19 +42,22 @@ class Classifier(nn.Module):
         images: Float[Tensor, "N ..."],
         labels: Integer[Tensor, "N"] | None = None,
         *,
-        with_predictions: bool = False,
-    ) -> Tensor | tuple[Tensor, Tensor]:
+        with_measures: bool = False,
+    ) -> Tensor | tuple[Tensor, MarginMeasures]:
         """The loss (scalar) when labels are given, else the inference logits (N, C).
 
-        With `with_predictions`, a pair: the same, and the predicted classes (N,), int64, the largest inference logit
-        of each sample, without gradient.
+        With labels and `with_measures` a pair: the loss, and the `MarginMeasures` of the head, whose `right` says for
+        each sample whether its class has the largest inference logit.
         """
         features = self.model(images)
-        result: Tensor = self.head(features) if labels is None else self.head(features, labels)
-        if not with_predictions:
-            return result
-        logits = result.detach() if labels is None else self.head(features.detach()).detach()
-        return result, logits.argmax(dim=1)
+        if labels is None:
+            logits: Tensor = self.head(features)
+            return logits
+        if not with_measures:
+            loss: Tensor = self.head(features, labels)
+            return loss
+        pair: tuple[Tensor, MarginMeasures] = self.head.loss_and_measures(features, labels)
+        return pair
 
     def features(self, images: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
         """The features (N, D) that the head receives."""

@@ -22,6 +22,7 @@ from hypersphere.config import Config
 from hypersphere.data import ImageSet, normalize_pixels
 from hypersphere.evaluation import classify
 from hypersphere.models import Classifier
+from hypersphere.nn import leave_unsampled_rows
 from hypersphere.regularizers.base import LayerRegularizer
 from hypersphere.training.adversary import Adversary
 from hypersphere.training.batches import check_batches, training_batches
@@ -33,6 +34,7 @@ from hypersphere.training.checkpoint import (
     save_checkpoint,
 )
 from hypersphere.training.failures import Diverged, explain, first_not_finite, first_spoiled_layer
+from hypersphere.training.head import MEASURES, head_schedules, measured, told
 from hypersphere.training.kernels import AngularKernels
 from hypersphere.training.metrics import MetricsFile, Window
 from hypersphere.training.optimizer import make_optimizer, set_rate
@@ -101,10 +103,13 @@ class Trainer:
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classifier = classifier.to(accelerator.device)
         self.adversary = Adversary(config, self.classifier)
+        self.schedules = head_schedules(config, self.classifier.head)
         self.regularizers = make_regularizers(config)
         # a pattern that matches nothing must be heard before the first step
         self._layer_terms()
         self.optimizer = make_optimizer(self.classifier, config.optimizer)
+        if config.head.sample_rate < 1:
+            leave_unsampled_rows(self.optimizer, self.classifier.head)
         self.kernels = AngularKernels(self.classifier, config.optimizer)
         if settings.recalibrate:
             check_statistics(self.classifier)
@@ -132,6 +137,9 @@ class Trainer:
             self.folder, self.classifier, self.regularizers, self.optimizer, rank=self.accelerator.process_index
         )
         self.progress = found or Progress()
+        for schedule in self.schedules.values():
+            # its state is the number of steps, which the checkpoint has
+            schedule.load_state_dict({"last_step": self.progress.step})
         self.window = Window(self.progress.window)
         with self.open_files(), stop_signals() as stop_asked:
             if found is None:
@@ -207,34 +215,41 @@ class Trainer:
         # each process averages over its own images and DDP over processes: shares of unequal size are weighed here
         share = self.accelerator.num_processes / settings.batch_size
         parts = list(zip(images.chunk(settings.accumulate), labels.chunk(settings.accumulate), strict=True))
-        sums = torch.zeros(2 + len(self.regularizers), device=self.accelerator.device)
+        sums = torch.zeros(1 + len(self.regularizers), device=self.accelerator.device)
+        seen = torch.zeros(len(MEASURES), device=self.accelerator.device)
+        energy = torch.zeros((), device=self.accelerator.device)
         for number, (part, part_labels) in enumerate(parts, start=1):
             last = number == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
                 pixels, targets = self._to_device(part, part_labels)
                 with autocast(self.config, self.accelerator.device):
                     pixels = self.adversary(pixels, targets, self.progress.step, self.accelerator.process_index, number)
-                    loss, predictions = self.wrapped(pixels, targets, with_predictions=True)
+                    loss, measures = self.wrapped(pixels, targets, with_measures=True)
                 total = loss * (len(part) * share)
                 sums[0] += total.detach()
-                sums[1] += (predictions == targets).sum()
+                seen += measured(measures)
+                if measures.energy is not None:
+                    energy += measures.energy * (len(part) * share)
                 if last:
                     # these depend on the weights alone, so they count once for each step, however the batch is divided
-                    for place, regularizer in enumerate(self.regularizers.values(), start=2):
+                    for place, regularizer in enumerate(self.regularizers.values(), start=1):
                         value = regularizer(self.classifier)
                         sums[place] += value.detach()
                         total = total + value
                 self.accelerator.backward(total)
         # the one place of a step that waits for the device
-        objective, right, *added = sums.tolist()
+        objective, *added = sums.tolist()
         terms = {"objective": objective} | dict(zip(self.regularizers, added, strict=True))
         if not math.isfinite(sum(terms.values())):
             self._stop_because_broken(terms, pixels, rate)
         if settings.clip is not None:
             self.accelerator.clip_grad_norm_(self.classifier.parameters(), settings.clip)
         self.kernels.step(self.optimizer, self.progress.step + 1)
+        for schedule in self.schedules.values():
+            schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.window.add(steps=1.0, images=float(len(images)), right=right, **terms)
+        self.window.add(steps=1.0, images=float(len(images)), class_energy=float(energy), **terms)
+        self.window.add(**dict(zip(MEASURES, seen.tolist(), strict=True)))
         self._rate = rate
 
     def _share_statistics(self) -> None:
@@ -259,13 +274,14 @@ class Trainer:
     def _log(self) -> None:
         """Write a line of training metrics and begin a new window."""
         terms = {name: self.window.mean(name) for name in ("objective", *self.regularizers)}
-        counts = torch.tensor([self.window.sums["right"], self.window.sums["images"]], dtype=torch.float64)
+        counts = torch.tensor([self.window.sums[name] for name in (*MEASURES, "images")], dtype=torch.float64)
         if self.accelerator.num_processes > 1:
             objective = torch.tensor([terms["objective"]], dtype=torch.float64)
             terms["objective"] = float(self._mean_over_processes(objective))
             counts = self._mean_over_processes(counts) * self.accelerator.num_processes
         seconds = self.window.sums["seconds"]
-        speed = float(counts[1]) / seconds if seconds else 0.0
+        speed = float(counts[-1]) / seconds if seconds else 0.0
+        shares = dict(zip(MEASURES, (counts[:-1] / counts[-1]).tolist(), strict=True))
         loss = sum(terms.values())
         self._write(
             {
@@ -275,7 +291,8 @@ class Trainer:
                 "loss": loss,
                 "terms": terms,
                 **({"energy": {}} | self._layer_terms()),
-                "accuracy": float(counts[0] / counts[1]),
+                "accuracy": shares.pop("right"),
+                "margin": shares | told(self.classifier.head, self.schedules) | self._class_energy(),
                 "rate": self._rate,
                 "images_per_second": speed,
                 "seconds": self.progress.seconds,
@@ -383,6 +400,11 @@ class Trainer:
             with torch.no_grad():
                 found[name] = {layer: float(value) for layer, value in regularizer.terms(self.classifier).items()}
         return found
+
+    def _class_energy(self) -> dict[str, float]:
+        """The energy of class vectors in the objective, without its weight; nothing where there is none."""
+        has = getattr(self.classifier.head, "energy", None) is not None
+        return {"class_energy": self.window.mean("class_energy")} if has else {}
 
     def _mean_over_processes(self, values: Tensor) -> Tensor:
         reduced: Tensor = self.accelerator.reduce(values.to(self.accelerator.device), "mean")

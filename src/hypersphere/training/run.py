@@ -28,6 +28,7 @@ from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.environment import current_device, describe_environment
 from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
+from hypersphere.training.head import head_spec
 from hypersphere.training.loop import Trainer, autocast
 from hypersphere.training.operators import record_operators
 from hypersphere.training.recalibrate import recalibrate
@@ -157,15 +158,9 @@ def seed_everything(*seeds: int) -> None:
 
 def make_spec(config: Config, images: ImageSet) -> dict[str, Any]:
     """What `model.json` says: enough to rebuild the model and to feed it."""
-    head = config.head
     return {
         "model": {"name": config.model.name, "arguments": config.model.arguments},
-        "head": {
-            "margin": head.margin,
-            "scale": head.scale,
-            "label_smoothing": head.label_smoothing,
-            "probability_floor": head.probability_floor,
-        },
+        "head": head_spec(config),
         "data": {
             "name": config.data.name,
             "class_names": images.class_names,
