@@ -188,4 +188,5 @@ def test_flags_of_attacks_belong_to_the_protocol(runs: Path, capsys: pytest.Capt
     told = capsys.readouterr().err
     assert told == "hypersphere: evaluate: --samples, --no-minimum belongs to --protocol robustness.\n"
     assert main(["evaluate", str(runs / "first"), "--seed", "0"]) == 2
-    assert capsys.readouterr().err == "hypersphere: evaluate: --seed belongs to --protocol robustness or identification.\n"
+    told = capsys.readouterr().err
+    assert told == "hypersphere: evaluate: --seed belongs to --protocol robustness or identification.\n"
