@@ -32,6 +32,7 @@ def falling_cosine(cosine: Tensor, multiplier: float = 1.0, offset: float | Tens
         With a = 0, dpsi/dc tends to m² at theta = 0, and for whole m at theta = pi too, and that is what is returned.
         Otherwise it grows as sin(t) / sin(theta): it is bounded there by that of `formulas.arccos`, and the part that
         grows is zero within four ulps of c = +-1, where it is multiplied by a vanishing derivative of c in any case.
+        It is nowhere negative.
 
     Source:
         liu2016lsoftmax, eq. 5; liu2017sphereface, eq. 7.
@@ -97,7 +98,8 @@ def _slopes(cosine: Tensor, offset: Tensor, multiplier: float, fixed: bool) -> t
     sign = _sign(_turns(total.detach(), multiplier, offset.detach(), fixed))
     inverse = inverse_sine(cosine)
     slope = offset.cos() * _quotient(cosine, turned, inverse, multiplier) + offset.sin() * turned.cos() * inverse
-    return sign * slope * multiplier, -sign * total.sin()
+    # it never falls with the cosine; what is left of a slope without its growing part might
+    return (sign * slope * multiplier).clamp_min(0), -sign * total.sin()
 
 
 def _turns(total: Tensor, multiplier: float, offset: Tensor, fixed: bool) -> Tensor:

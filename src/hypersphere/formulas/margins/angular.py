@@ -124,8 +124,8 @@ class ArcFace(Margin):
     Args:
         angle: m in radians, in [0, pi]; published 0.5 with scale 64.
         beyond_pi: what happens where theta + m > pi. "continue": -cos(theta + m) - 2, decreasing and smooth. "guard":
-            cos(theta) - m sin(m), as in the first releases: decreasing, with a jump. "clamp": -1, without gradient.
-            "cosine": cos(theta + m) rises again, as in current InsightFace.
+            cos(theta) - m sin(m), as in the first releases: with a jump, which is downwards for m up to 2.33. "clamp":
+            -1, without gradient. "cosine": cos(theta + m) rises again, as in current InsightFace.
 
     Raises:
         ValueError: if m is out of range or `beyond_pi` unknown.
