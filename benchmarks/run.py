@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.common import busy_percent, show, write_result
 
-SUITES = ("energy", "regularizer", "compressive", "sampling", "trainer", "uniformity", "operators")
+SUITES = ("energy", "regularizer", "compressive", "sampling", "trainer", "uniformity", "operators", "heads")
 
 
 def main() -> int:

@@ -48,7 +48,8 @@ def test_round_trip_is_bit_for_bit(tmp_path: Path, scale: str | float) -> None:
     assert other.state_dict().keys() == classifier.state_dict().keys()
     assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in classifier.state_dict().items())
     assert other.head.arguments() == classifier.head.arguments() == read["head"]
-    assert read == {"format": 1, **spec(), "head": {"in_features": 8, "num_classes": 4, **head}}
+    assert read == {"format": 1, **spec(), "head": classifier.head.arguments()}
+    assert read["head"].items() >= {"in_features": 8, "num_classes": 4, **head}.items()
 
 
 def test_a_folder_holds_two_files_and_no_pickle(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Classifier(nn.Module):
         if not with_measures:
             loss: Tensor = self.head(features, labels)
             return loss
-        pair: tuple[Tensor, MarginMeasures] = self.head.loss_and_measures(features, labels)
+        pair: tuple[Tensor, MarginMeasures] = self.head.loss_and_measures(features, labels)  # type: ignore[operator]
         return pair
 
     def features(self, images: Float[Tensor, "N ..."]) -> Float[Tensor, "N D"]:
