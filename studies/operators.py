@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "operators.jsonl"
+from studies.common import append, entries, lines_of, spread, train
+
+STUDY = "operators"
 RATES = (5e-4, 1.5e-3, 4.5e-3, 1.35e-2)
 EPOCHS = {"tune": 2.0, "run": 12.0}
 
@@ -64,47 +65,25 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def command(network: str, stage: str, rate: float, seed: int, folder: Path, threads: int) -> list[str]:
-    """The words of one run, as they are typed."""
+def measure(network: str, stage: str, rate: float, seed: int, runs: Path, threads: int) -> None:
+    """Train once and write a line of results."""
+    key = {"network": network, "stage": stage, "rate": rate, "seed": seed}
+    if any(key.items() <= line.items() for line in entries(STUDY)):
+        return
+    folder = runs / stage / f"{network}-{rate:g}-{seed}"
     recipe, own = NETWORKS[network]
     settings = SETTINGS | own | {"optimizer.rate": rate, "training.seed": seed, "training.threads": threads}
     settings |= {"training.epochs": EPOCHS[stage], "training.steps": "null"}
     if stage == "tune":
         settings["data.validation"] = 0.1
-    flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    resume = ["--resume"] if (folder / "config.yaml").exists() else []
-    return ["hypersphere", "train", recipe, "--out", str(folder), "--quiet", *resume, *flags]
-
-
-def measure(network: str, stage: str, rate: float, seed: int, runs: Path, threads: int) -> None:
-    """Train once and write a line of results."""
-    key = {"network": network, "stage": stage, "rate": rate, "seed": seed}
-    if any(key.items() <= line.items() for line in results()):
-        return
-    folder = runs / stage / f"{network}-{rate:g}-{seed}"
-    words = command(network, stage, rate, seed, folder, threads)
+    words, failure = train(recipe, folder, settings)
     found: dict[str, Any] = dict(key) | {"epochs": EPOCHS[stage], "command": " ".join(words).replace(str(runs), "runs")}
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; from hypersphere.cli import main; sys.exit(main())", *words[1:]],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 130:
-        raise KeyboardInterrupt
-    if done.returncode:
-        found["failed"] = done.stderr.strip().splitlines()[-1].replace(str(runs), "runs")[:300]
-    else:
-        found |= outcome(folder, stage)
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as lines:
-        lines.write(json.dumps(found) + "\n")
-    print({name: value for name, value in found.items() if name != "command"}, flush=True)
+    append(STUDY, found | (outcome(folder, stage) if failure is None else {"failed": failure}))
 
 
 def outcome(folder: Path, stage: str) -> dict[str, Any]:
     """The last numbers of a run: held-out accuracy in tuning; test accuracy, recalibrated too, in a final run."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = lines_of(folder / "metrics.jsonl")
     evaluations = [line for line in lines if line["kind"] == "evaluation"]
     training = [line for line in lines if line["kind"] == "train"]
     speeds = [line["images_per_second"] for line in training]
@@ -122,14 +101,9 @@ def outcome(folder: Path, stage: str) -> dict[str, Any]:
     return found
 
 
-def results() -> list[dict[str, Any]]:
-    """All lines so far."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def best_rate(network: str) -> float:
     """The rate with the best held-out accuracy in tuning."""
-    tuned = [line for line in results() if line["network"] == network and line["stage"] == "tune"]
+    tuned = [line for line in entries(STUDY) if line["network"] == network and line["stage"] == "tune"]
     good = {line["rate"]: line["accuracy"] for line in tuned if "accuracy" in line}
     if not good:
         sys.exit(f"studies: there is no tuning result of {network}; run `python -m studies.operators tune` first.")
@@ -140,7 +114,7 @@ def table() -> None:
     """Mean and spread over seeds, in percent."""
     print("| network | rate | seeds | test | recalibrated | training loss |\n| --- | --- | --- | --- | --- | --- |")
     for network in NETWORKS:
-        lines = [line for line in results() if line["network"] == network and line["stage"] == "run"]
+        lines = [line for line in entries(STUDY) if line["network"] == network and line["stage"] == "run"]
         good = [line for line in lines if "test" in line]
         cells = [
             spread([100 * line[name] for line in good if line[name] is not None]) for name in ("test", "recalibrated")
@@ -149,14 +123,6 @@ def table() -> None:
         failed = f" ({len(lines) - len(good)} failed)" if len(lines) > len(good) else ""
         rates = ", ".join(sorted({f"{line['rate']:g}" for line in lines}))
         print(f"| {network} | {rates} | {len(good)}{failed} | {' | '.join(cells)} |")
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    """Mean ± standard deviation."""
-    if not values:
-        return "-"
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{deviation}"
 
 
 def main() -> None:

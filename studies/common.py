@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""What studies share: runs by the command line, results as lines of JSON that a stopped study goes on from, spreads."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["append", "entries", "hypersphere", "lines_of", "spread", "train"]
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def hypersphere(*words: str) -> str | None:
+    """Run the command line in a process of its own; what it said where it failed, or None.
+
+    Raises:
+        KeyboardInterrupt: if it was stopped.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from hypersphere.cli import main; sys.exit(main())", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    return done.stderr.strip().splitlines()[-1][:300] if done.returncode else None
+
+
+def train(recipe: str, folder: Path, settings: Mapping[str, Any]) -> tuple[list[str], str | None]:
+    """Train, or go on with a run that was stopped; the words of the command, and what it said if it failed."""
+    flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    resume = ["--resume"] if (folder / "config.yaml").exists() else []
+    words = ["train", recipe, "--out", str(folder), "--quiet", *resume, *flags]
+    return ["hypersphere", *words], hypersphere(*words)
+
+
+def entries(study: str) -> list[dict[str, Any]]:
+    """All lines of a study so far."""
+    path = RESULTS / f"{study}.jsonl"
+    return lines_of(path) if path.exists() else []
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """A file of JSON lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def append(study: str, found: Mapping[str, Any]) -> None:
+    """Add a line to a study, and show it."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{study}.jsonl").open("a") as lines:
+        lines.write(json.dumps(found) + "\n")
+    print({name: value for name, value in found.items() if name != "command"}, flush=True)
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean ± standard deviation."""
+    if not values:
+        return "-"
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
