@@ -124,3 +124,11 @@ def test_a_schedule_that_the_head_cannot_follow_is_refused(tmp_path: Path) -> No
     config = noise_config(margin_schedule__argument="multiplier")
     with pytest.raises(ValueError, match=r"MarginSchedule: .*multiplier"):
         make_trainer(tmp_path, config, classifier=classifier(margin="cosface"))
+
+
+def test_a_margin_that_no_class_vectors_can_meet_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_trainer(tmp_path / "fine", noise_config(), classifier=classifier(margin="cosface"))
+    assert not caplog.records
+    make_trainer(tmp_path / "not", noise_config(), classifier=classifier(margin={"name": "cosface", "cosine": 1.6}))
+    (record,) = caplog.records
+    assert "CosFace" in record.message

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hypersphere.config import Config
+from hypersphere.functional.scales import unreachable_margin
 from hypersphere.functional.targets import MarginMeasures
 from hypersphere.nn import MarginHead
-from hypersphere.nn.schedules import LambdaAnnealing, MarginSchedule, Schedule, ScaleSchedule
+from hypersphere.nn.schedules import LambdaAnnealing, MarginSchedule, ScaleSchedule, Schedule
 
-__all__ = ["head_schedules", "head_spec", "measured", "told"]
+__all__ = ["MEASURES", "head_schedules", "head_spec", "measured", "told"]
+
+logger = logging.getLogger(__name__)
 
 MEASURES = ("right", "angle", "nearest_angle", "satisfied")
 """What is added up over the samples of a step, in this order."""
@@ -34,12 +38,16 @@ def head_spec(config: Config) -> dict[str, Any]:
 
 
 def head_schedules(config: Config, head: nn.Module) -> dict[str, Schedule]:
-    """The schedules that a config asks for, by the names of their sections.
+    """The schedules that a config asks for, by the names of their sections; warns of a margin that cannot be met.
 
     Raises:
         ValueError: if the head cannot follow one: it has no margin, no such argument, or no scale that is a number.
     """
     made: dict[str, Schedule] = {}
+    if isinstance(head, MarginHead) and min(head.num_classes, head.in_features) > 1:
+        warning = unreachable_margin(head.num_classes, head.margin, dim=head.in_features)
+        if warning is not None:
+            logger.warning(warning)
     annealing, margin, scale = config.annealing, config.margin_schedule, config.scale_schedule
     if annealing.base > 0:
         made["annealing"] = LambdaAnnealing(head, **vars(annealing))
