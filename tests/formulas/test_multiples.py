@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from margin_loops import psi
 from torch import Tensor
 
 from hypersphere.formulas.multiples import falling_cosine
+from margin_loops import psi
 
 COSINES = torch.linspace(-1, 1, 201, dtype=torch.float64)
 INNER = torch.tensor([-0.9, -0.6, -0.35, 0.05, 0.3, 0.72, 0.95], dtype=torch.float64)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from margin_loops import CASES, STATES, arguments, filled, harder, title
 from torch import Tensor
 
 from hypersphere.formulas.margins import AdaFace, ArcFace, BatchStatistics, MagFace, Margin, as_margin
+from margin_loops import CASES, STATES, arguments, filled, harder, title
 
 COSINES = torch.linspace(-1, 1, 101, dtype=torch.float64)
 NORMS = [1e-20, 0.5, 2.0, 5.5, 20.0, 99.0, 1e18]
@@ -36,7 +36,7 @@ def test_the_own_logit_by_its_formula(case: dict[str, Any]) -> None:
         torch.testing.assert_close(found, COSINES.new_tensor(expected), rtol=0, atol=1e-13)
 
 
-# --------------------------------------------------------------------------------------------------------------- MagFace
+# -------------------------------------------------------------------------------------------------------------- MagFace
 
 
 def test_magface_between_its_two_angles() -> None:
@@ -76,7 +76,7 @@ def test_the_penalty_is_least_at_the_longest() -> None:
     assert found[-1].item() == pytest.approx(2 / 110)
 
 
-# --------------------------------------------------------------------------------------------------------------- AdaFace
+# -------------------------------------------------------------------------------------------------------------- AdaFace
 
 
 def test_adaface_is_cosface_in_the_middle_and_arcface_backwards_for_long_features() -> None:
@@ -109,7 +109,7 @@ def test_adaface_moments_move_by_their_momentum() -> None:
     assert AdaFace().length_bounds == (1e-3, 100.0)
 
 
-# ------------------------------------------------------------------------------------------------------------------- all
+# ------------------------------------------------------------------------------------------------------------------ all
 
 
 @given(

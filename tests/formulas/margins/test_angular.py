@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from margin_loops import CASES, arguments, filled, harder, title
 
 from hypersphere.formulas.margins import (
     ArcFace,
@@ -22,6 +21,7 @@ from hypersphere.formulas.margins import (
     SubCenterArcFace,
     as_margin,
 )
+from margin_loops import CASES, arguments, filled, harder, title
 
 COSINES = torch.linspace(-1, 1, 201, dtype=torch.float64)
 NAMES = ("l_softmax", "sphereface", "cosface", "arcface", "combined", "sub_center_arcface")

@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from margin_loops import CASES, arguments, filled, harder, inference, other, title
 
 from hypersphere.formulas.margins import SphereFace2, as_margin
+from margin_loops import CASES, arguments, filled, harder, inference, other, title
 
 COSINES = torch.linspace(-1, 1, 201, dtype=torch.float64)
 KINDS = ("cosine", "angle", "multiplier")
@@ -49,7 +49,7 @@ def test_released_numbers() -> None:
     assert margin.loss_factor(40.0) == pytest.approx(50 / 40)
 
 
-# -------------------------------------------------------------------------------------------------------- the first bias
+# ------------------------------------------------------------------------------------------------------- the first bias
 
 
 @pytest.mark.parametrize(("num_classes", "bias"), [(1000, 7.943), (8631, 5.785), (10572, 5.582), (85742, 3.488)])
@@ -88,7 +88,7 @@ def test_where_no_bias_is_best() -> None:
         assert math.isfinite(SphereFace2(balance=balance).first_bias(10, 1e3))
 
 
-# ------------------------------------------------------------------------------------------------------------------- all
+# ------------------------------------------------------------------------------------------------------------------ all
 
 
 @given(

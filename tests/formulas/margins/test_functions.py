@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from margin_loops import CASES, STATES, arguments, filled, harder, inference, other, title
 from torch import Tensor
 
 from hypersphere.formulas.margins import (
@@ -22,6 +21,7 @@ from hypersphere.formulas.margins import (
     SphereFaceR,
     as_margin,
 )
+from margin_loops import CASES, STATES, arguments, filled, harder, inference, other, title
 
 COSINES = torch.linspace(-1, 1, 201, dtype=torch.float64)
 NAMES = ("w_softmax", "ga_softmax", "sphereface_r", "curricularface", "circle")
@@ -62,7 +62,7 @@ def test_slopes(case: dict[str, Any]) -> None:
             assert torch.autograd.grad(found.sum(), ends)[0].isfinite().all()
 
 
-# ------------------------------------------------------------------------------------------------------------- GASoftmax
+# ------------------------------------------------------------------------------------------------------------ GASoftmax
 
 
 def test_generalised_softmax_with_the_cosine_is_sphereface() -> None:
@@ -85,7 +85,7 @@ def test_its_detached_gradient_is_that_of_no_multiplier() -> None:
     assert torch.equal(margin.detached(COSINES), margin.inference(COSINES))
 
 
-# ----------------------------------------------------------------------------------------------------------- SphereFaceR
+# ---------------------------------------------------------------------------------------------------------- SphereFaceR
 
 
 def test_each_version_touches_one_side() -> None:
@@ -110,7 +110,7 @@ def test_normalisation_decides_scale_factor_and_penalty() -> None:
     torch.testing.assert_close(soft.penalty(norm, 1.0), torch.tensor([0.2, 0.0, 0.2]))
 
 
-# -------------------------------------------------------------------------------------------------------- CurricularFace
+# ------------------------------------------------------------------------------------------------------- CurricularFace
 
 
 def test_hard_negatives_are_those_nearer_than_the_own_class_with_its_margin() -> None:
@@ -136,7 +136,7 @@ def test_the_running_cosine_moves_by_its_momentum() -> None:
     assert CurricularFace(momentum=0.25).advance(state, batch)["running_cosine"].item() == pytest.approx(0.6)
 
 
-# ---------------------------------------------------------------------------------------------------------------- Circle
+# --------------------------------------------------------------------------------------------------------------- Circle
 
 
 def test_circle_weights_are_constants() -> None:
@@ -147,7 +147,7 @@ def test_circle_weights_are_constants() -> None:
     torch.testing.assert_close(slope, (cosine.detach() + 0.25).clamp_min(0))
 
 
-# ------------------------------------------------------------------------------------------------------------------- all
+# ------------------------------------------------------------------------------------------------------------------ all
 
 
 @given(
