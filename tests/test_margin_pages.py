@@ -16,6 +16,7 @@ from house import ROOT
 from hypersphere.formulas.margins import MARGINS, ArcFace, MagFace, SphereFace
 from hypersphere.functional import margins
 from hypersphere.functional.margins import margin_logits
+from hypersphere.functional.scales import smallest_nearest_cosine
 from hypersphere.kernels import classes
 from hypersphere.nn import MarginHead
 from hypersphere.nn.schedules import LambdaAnnealing
@@ -126,6 +127,11 @@ def test_short_class_vectors_turn_faster() -> None:
     # N(0, 1), N(0, 0.01²) and N(0, 2/D) of 512 numbers
     lengths = [deviation * 512**0.5 for deviation in (1.0, 0.01, (2 / 512) ** 0.5)]
     assert lengths == pytest.approx([22.6, 0.23, 1.4], rel=2e-2)
+
+
+def test_room_for_ten_classes() -> None:
+    angles = [round(math.degrees(math.acos(smallest_nearest_cosine(10, dim)))) for dim in (2, 9)]
+    assert angles == [36, 96]
 
 
 def test_degrees_are_refused() -> None:
