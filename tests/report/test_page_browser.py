@@ -13,6 +13,7 @@ import torch
 
 from hypersphere import thomson
 from hypersphere.report import subject, write_comparison, write_diagnosis, write_points, write_report
+from loss_folders import add_identification, add_margins, add_verification
 from run_folders import write_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -89,6 +90,15 @@ def test_a_comparison(tmp_path: Path) -> None:
         write_run(tmp_path / f"run <{seed}>", num_samples=50, steps=20, seed=seed, others=others)
         for seed, others in enumerate(added)
     ]
+    check(*visit(write_comparison(runs, tmp_path / "page.html"), tmp_path))
+
+
+def test_margins_verification_and_identification(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, num_samples=50, steps=20) for name in ("<b>", "plain")]
+    add_margins(runs[0], annealing=(1000.0, 5.0), class_energy=(0.3, -0.2))
+    add_identification(add_verification(runs[0], name="<i>.txt"), open_set=True)
+    add_verification(add_margins(runs[1], satisfied=None))
+    check(*visit(write_report(runs[0]), tmp_path))
     check(*visit(write_comparison(runs, tmp_path / "page.html"), tmp_path))
 
 

@@ -14,7 +14,9 @@ from hypersphere.report.curves import curve_figure
 from hypersphere.report.energies import angle_figure, energy_figure, overview_figure, total_figure
 from hypersphere.report.facts import OFF, duration, final_numbers, in_force, shown, split_name
 from hypersphere.report.gram import gram_figure
+from hypersphere.report.identification import identification_sections
 from hypersphere.report.layers import LayerHistory, Total, add_up, energy_name
+from hypersphere.report.margins import margin_sections
 from hypersphere.report.neurons import LARGEST, cosines
 from hypersphere.report.operators import operator_sections
 from hypersphere.report.page import Block, Choice, Figure, Grid, Missing, Page, Section, Table
@@ -23,6 +25,7 @@ from hypersphere.report.run import series
 from hypersphere.report.story import MINIMISED, Story, read_story
 from hypersphere.report.terms import listed, regularizer_names, term_words
 from hypersphere.report.theme import RUNS, Spec
+from hypersphere.report.verification import accuracy_words, verification_sections
 
 __all__ = ["comparison_page", "run_names", "write_comparison"]
 
@@ -74,7 +77,8 @@ def comparison_page(stories: Sequence[Story]) -> Page:
     terms = [story.terms for story in stories]
     minimised = minimised_blocks(list(zip(names, terms, colors, strict=True)))
     operators = [(name, one.operators, one.run, color) for name, one, color in zip(names, stories, colors, strict=True)]
-    attacked = [(name, story.attacked, color) for name, story, color in zip(names, stories, colors, strict=True)]
+    told = list(zip(names, stories, colors, strict=True))
+    attacked = [(name, story.attacked, color) for name, story, color in told]
     return Page(
         title=f"{len(stories)} runs compared",
         subtitle=" · ".join(f"`{name}`" for name in names),
@@ -83,6 +87,9 @@ def comparison_page(stories: Sequence[Story]) -> Page:
         sections=[
             Section("numbers", "Final numbers", "", [Grid(tables, size="large")] if len(names) < 4 else tables),
             Section("learning", "Learning", "The same quantity of every run in one figure.", curves),
+            *margin_sections([(name, story.run, color) for name, story, color in told]),
+            *verification_sections([(name, story.verified, color) for name, story, color in told]),
+            *identification_sections([(name, story.identified, color) for name, story, color in told]),
             *attack_sections(attacked),
             Section("evenness", "How evenly neurons are spread", evenness, _evenness_blocks(stories, names, colors)),
             *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
@@ -157,10 +164,17 @@ def _numbers_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
         return [name, *(format(final[key], form) if math.isfinite(final[key]) else "–" for final in finals)]
 
     again = any(math.isfinite(final["recalibrated"]) for final in finals)
+    verified = [{one.stem: one for one in story.verified} for story in stories]
+    rules = {"verification": "accuracy on pairs", "verification-common": "accuracy on pairs, common rule"}
     rows = [
         ["split", *(split_name(story.run) for story in stories)],
         row("accuracy", "accuracy", ".2%"),
         *([row("accuracy, statistics recalibrated", "recalibrated", ".2%")] if again else []),
+        *(
+            [title, *(accuracy_words(found[stem]) if stem in found else "–" for found in verified)]
+            for stem, title in rules.items()
+            if any(stem in found for found in verified)
+        ),
         row("loss", "loss", ".4f"),
         row("accuracy on the last training batches", "train_accuracy", ".2%"),
         row("objective on the last training batches", "train_loss", ".4f"),
@@ -177,9 +191,7 @@ def _settings_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
     """The settings in which the runs differ."""
     settings = [in_force(story.run.config) for story in stories]
     paths = list(dict.fromkeys(path for one in settings for path in one))
-    rows = [
-        [f"`{path}`", *(shown(one[path]) if path in one else OFF.get(path, "–") for one in settings)] for path in paths
-    ]
+    rows = [[f"`{path}`", *(shown(one.get(path, OFF.get(path, ""))) or "–" for one in settings)] for path in paths]
     different = [row for row in rows if len(set(row[1:])) > 1]
     if not different:
         return Missing("The runs have the same settings.")

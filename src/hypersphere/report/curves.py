@@ -27,7 +27,9 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return result
 
 
-def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None = None, log: bool = False) -> Spec:
+def curve_figure(
+    curves: Sequence[Curve], title: str, *, tickformat: str | None = None, log: bool = False, smoothed: bool = True
+) -> Spec:
     """Curves over the steps of training: many noisy values as a faint line with a smooth one, few as dots.
 
     Args:
@@ -35,6 +37,7 @@ def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None 
         title: of the vertical axis.
         tickformat: d3 format of its ticks.
         log: whether that axis is logarithmic, where values are positive and span more than a factor of 20.
+        smoothed: whether many values get a smooth line; not where they have no noise.
     """
     data: list[Spec] = []
     for name, steps, values, color, few in curves:
@@ -44,7 +47,7 @@ def curve_figure(curves: Sequence[Curve], title: str, *, tickformat: str | None 
         line = {"color": color, "width": 2}
         if few:
             data.append(base | {"y": values, "mode": "lines+markers", "line": line, "marker": {"size": 6}})
-        elif len(values) > 60:
+        elif len(values) > 60 and smoothed:
             faint = {"color": color, "width": 1}
             raw = {
                 "y": values,

@@ -39,11 +39,14 @@ _MEANT: dict[str, dict[str, Any]] = {
     "angle_preserving": {"redraw_every": "never", "inner_steps": 1},
     "adversarial": {"redraw_every": "never", "inner_steps": 10},
 }
-OFF = {
+OFF: dict[str, Any] = {
     "compression.projection": "none",
     "uniformity.kind": "none",
     "orthogonality.kind": "none",
     "adversary.attack": "none",
+    "annealing.base": 0.0,
+    "margin_schedule.argument": "",
+    "scale_schedule.first": 0.0,
 }
 """Settings that switch a part off, which is also what a run from before there was that part did."""
 _OVERLAPS = {"cifar100": "CIFAR-100 has 10 images in both train and test."}
@@ -174,7 +177,10 @@ def identity(run: Run) -> list[Fact]:
     remark = _OVERLAPS.get(PurePath(data).name.lower().replace("-", ""), "")
     facts.append(("data", f"{data}. {remark}" if remark else data))
     facts.append(("model", _called(run.setting("model.name"), run.setting("model.arguments", {}))))
-    facts.append(("head", _called(run.setting("head.margin"), _others(run.setting("head", {}), "margin"))))
+    facts.append(("head", _head(run)))
+    facts += [
+        (part.replace("_", " "), _moved(run, part)) for part in ("annealing", "margin_schedule", "scale_schedule")
+    ]
     facts += [("energy", _energy(run)), ("projection", _projection(run))]
     facts += [(name, _regularizer(run, name)) for name in ("uniformity", "orthogonality")]
     facts.append(("trained on", _adversary(run)))
@@ -191,6 +197,33 @@ def identity(run: Run) -> list[Fact]:
     versions |= _others(environment.get("packages"))
     facts.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(name, value) for name, value in facts if value]
+
+
+def _head(run: Run) -> str:
+    """The margin with its own arguments first, then what differs from the usual."""
+    settings = run.setting("head", {})
+    given = dict(_others(settings, "margin", "arguments", "energy"))
+    usual = {"gradient": "exact", "sample_rate": 1}
+    given = {name: value for name, value in given.items() if usual.get(name) != value}
+    if isinstance(settings, dict) and settings.get("energy"):
+        given["energy of class vectors"] = settings["energy"]
+    return _called(run.setting("head.margin"), _others(run.setting("head.arguments", {})) | given)
+
+
+def _moved(run: Run, part: str) -> str:
+    """A schedule of the head; empty where it is off."""
+    settings = run.setting(part, {})
+    if not isinstance(settings, dict) or not settings:
+        return ""
+    if part == "annealing":
+        rest = _others(settings, "base")
+        return _called(f"lambda from {number(settings, 'base'):g}", rest) if number(settings, "base") > 0 else ""
+    first, last, begin, steps = (number(settings, key) for key in ("first", "last", "begin", "steps"))
+    name = str(settings.get("argument", "")).replace("_", " ")
+    if not (name if part == "margin_schedule" else first > 0):
+        return ""
+    after = f" after {begin:g} steps" if begin > 0 else ""
+    return f"{name} from {first:g} to {last:g} in {steps:g} steps{after}".strip()
 
 
 def _energy(run: Run) -> str:

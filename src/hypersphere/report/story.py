@@ -16,7 +16,10 @@ from hypersphere.report.chapters import (
     sphere_blocks,
 )
 from hypersphere.report.facts import headline, identity
+from hypersphere.report.found import Found, read_found
+from hypersphere.report.identification import identification_sections, read_identification
 from hypersphere.report.layers import LayerHistory, energy_name, read_histories
+from hypersphere.report.margins import margin_sections, read_margin
 from hypersphere.report.neurons import Pair, Weights, closest_pairs, read_weights
 from hypersphere.report.operator_facts import Operators, read_operators
 from hypersphere.report.operators import operator_sections, read_operator_words
@@ -27,6 +30,7 @@ from hypersphere.report.run import Run, read_run
 from hypersphere.report.separation import Separation, measure_separation
 from hypersphere.report.terms import LayerTerm, layer_terms
 from hypersphere.report.theme import EVALUATION
+from hypersphere.report.verification import read_verification, verification_sections
 
 __all__ = ["MINIMISED", "Story", "read_story", "report_page", "write_report"]
 
@@ -51,6 +55,8 @@ class Story:
         terms: what each regulariser measured of each layer while training.
         attacked: accuracy under attack; None where nobody measured it.
         operators: what the layers met; None where nobody measured it.
+        verified: pairs told to show one person or two, a result for each rule and list of pairs.
+        identified: images looked for in galleries.
     """
 
     run: Run
@@ -62,6 +68,8 @@ class Story:
     terms: list[LayerTerm] = field(default_factory=list)
     attacked: Attacked | None = None
     operators: Operators | None = None
+    verified: list[Found] = field(default_factory=list)
+    identified: list[Found] = field(default_factory=list)
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -101,8 +109,12 @@ def read_story(folder: Path) -> Story:
         separation = measure_separation(found.features, found.labels, found.class_vectors)
     attacked, notes = read_attacked(folder)
     operators, more_notes = read_operators(folder)
-    run.notes.extend([*notes, *more_notes])
-    return Story(run, read_histories(run), weights, why, pairs, separation, layer_terms(run), attacked, operators)
+    results = {protocol: read_found(folder, protocol) for protocol in ("verification", "identification")}
+    run.notes.extend([*notes, *more_notes, *(note for _, told in results.values() for note in told)])
+    return Story(
+        run, read_histories(run), weights, why, pairs, separation, layer_terms(run), attacked, operators,
+        *(found for found, _ in results.values()),
+    )  # fmt: skip
 
 
 def report_page(story: Story) -> Page:
@@ -126,6 +138,9 @@ def report_page(story: Story) -> Page:
         headline=headline(run),
         reading=[
             *read_numbers(run, story.layers, story.pairs, story.separation),
+            *read_margin(run),
+            *read_verification(story.verified),
+            *read_identification(story.identified),
             *read_operator_words(story.operators),
             *read_robustness(story.attacked),
         ],
@@ -133,8 +148,11 @@ def report_page(story: Story) -> Page:
         identity=identity(run),
         sections=[
             Section("learning", "Learning", "How the loss fell and the accuracy rose.", learning_blocks(run)),
+            *margin_sections([("", run, EVALUATION)]),
             Section("sphere", "Features on the sphere", sphere, sphere_blocks(run.classification, story.separation)),
             Section("mistakes", "Mistakes", "Which classes the network takes for each other.", mistakes),
+            *verification_sections([("", story.verified, EVALUATION)]),
+            *identification_sections([("", story.identified, EVALUATION)]),
             *attack_sections([("", story.attacked, EVALUATION)]),
             Section("evenness", "How evenly neurons are spread", evenness, evenness_blocks(story.layers)),
             *([Section("minimised", "What was minimised, layer by layer", MINIMISED, minimised)] if minimised else []),
