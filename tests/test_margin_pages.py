@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from house import ROOT
 from hypersphere.formulas.margins import MARGINS, ArcFace, MagFace, SphereFace
@@ -179,6 +180,31 @@ def test_the_losses_of_pytorch_metric_learning_are_these(losses: Any, there: str
     (by_ours,), (by_their,) = torch.autograd.grad(loss, ours), torch.autograd.grad(expected, their)
     torch.testing.assert_close(by_ours, by_their, rtol=2e-4, atol=1e-4)
     torch.testing.assert_close(head(x), theirs.get_logits(x), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_the_arcface_of_insightface_is_this(beyond: bool) -> None:
+    """The value of cos(theta + m), whatever it does past 180 degrees, and the derivative of the cosine."""
+    generator = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(n, 8, generator=generator, dtype=torch.float64) for n in (20, 5))
+    y = torch.randint(5, (20,), generator=generator)
+    if beyond:
+        x = 0.3 * x - 2 * w[y]
+    arcface = {"name": "arcface", "angle": 0.5, "beyond_pi": "cosine"}
+    head = MarginHead(8, 5, margin=arcface, gradient="detached", dtype=torch.float64)
+    with torch.no_grad():
+        head.weight.copy_(w)
+    inputs = (x.requires_grad_(), w.requires_grad_())
+    cosine = functional.normalize(x) @ functional.normalize(w).T
+    with torch.no_grad():
+        angle = cosine.acos()
+        assert bool((angle.gather(1, y[:, None]) + 0.5 > math.pi).any()) == beyond
+        harder = torch.where(functional.one_hot(y, 5) > 0, (angle + 0.5).cos(), cosine)
+    expected = functional.cross_entropy(64 * (cosine + (harder - cosine).detach()), y)
+    found = head(x, y)
+    torch.testing.assert_close(found, expected)
+    by = torch.autograd.grad(found, (x, head.weight))
+    torch.testing.assert_close(by, torch.autograd.grad(expected, inputs), rtol=1e-9, atol=1e-9)
 
 
 @QUIET
