@@ -137,7 +137,7 @@ def test_sources_are_in_the_bibliography() -> None:
     cited = {
         f"{module}: {key}"
         for module, path in modules().items()
-        for key in re.findall(r"\b[a-z]+(?:19|20)\d\d[a-z]+\b", path.read_text())
+        for key in re.findall(r"\b[a-z]+(?:19|20)\d\d[a-z]+\d?\b", path.read_text())
         if key not in keys
     }
     assert not cited, f"add these to docs/references.bib: {cited}"

@@ -18,7 +18,11 @@ from hypersphere.config.head import AnnealingConfig, HeadConfig, MarginScheduleC
         (HeadConfig, {"sample_rate": 0.0}, r"^head: sample_rate must lie above 0 and up to 1, got 0\.$"),
         (AnnealingConfig, {"minimum": -1.0}, r"^annealing: minimum must be 0 or more, got -1\.$"),
         (MarginScheduleConfig, {"steps": 0}, r"^margin_schedule: steps must be 1 or more, got 0\.$"),
-        (ScaleScheduleConfig, {"first": 2.0}, r"^scale_schedule: first and last must both be above 0, or both 0, got 2"),
+        (
+            ScaleScheduleConfig,
+            {"first": 2.0},
+            r"^scale_schedule: first and last must both be above 0, or both 0, got 2",
+        ),
         (ScaleScheduleConfig, {"begin": -1}, r"^scale_schedule: begin must be 0 or more, got -1\.$"),
     ],
 )

@@ -226,7 +226,10 @@ def test_repr_names_what_it_is() -> None:
         ({"in_features": 0}, r"MarginHead: in_features must be a whole number of 1 or more, got 0"),
         ({"num_classes": 2.0}, r"MarginHead: num_classes must be a whole number of 1 or more, got 2\.0"),
         ({"margin": "sofmax"}, r"unknown margin 'sofmax': choose .* \(did you mean 'softmax'\?\)"),
-        ({"scale": 30.0}, r"MarginHead: Softmax has no scale, .*; got 30\.0\. Use scale='default', or margin='normalized_softmax'"),
+        (
+            {"scale": 30.0},
+            r"MarginHead: Softmax has no scale, .*; got 30\.0\. Use scale='default', or margin='normalized_softmax'",
+        ),
         ({"scale": "feature"}, r"MarginHead: Softmax has no scale"),
         ({"margin": "normalized_softmax", "scale": "learn"}, r"unknown scale 'learn': .* \(did you mean 'learned'\?\)"),
         ({"margin": "normalized_softmax", "scale": -1.0}, r"MarginHead: scale must lie in \[1e-06, 1e\+06\], got -1"),

@@ -30,7 +30,7 @@ SYNTHETIC: dict[str, str] = {
     "random": "random unit vectors, evenly spread over the sphere",
     "noise": "images of noise, each pixel drawn alone",
 }
-"""Distractors that are drawn, by the word before the colon of `random:N`."""
+"""Distractors that are drawn, by the word that stands before their number."""
 RANKS = 10
 """The largest rank that is reported among distractors."""
 FARS = (1e-6, 1e-5, 1e-4)
