@@ -32,7 +32,7 @@ def build_classifier(spec: Mapping[str, Any]) -> Classifier:
 
     Args:
         spec: `{"model": {"name", "arguments"}, "head": {arguments of MarginHead}, "data": {"name", "class_names",
-            "image_shape", "channel_order", "mean", "std"}}`. The model's `image_shape`, the head's `in_features` and its
+            "image_shape", "channel_order", "mean", "std"}}`. The model's `image_shape`, the head's `in_features` and
             `num_classes` are taken from the data and the model where they are not given.
 
     Raises:
