@@ -68,6 +68,26 @@ def test_accuracies_with_new_statistics_have_a_row_where_a_run_has_one(story: St
     assert "accuracy, statistics recalibrated" not in rows(story, other)
 
 
+def test_settings_of_parts_that_are_off_do_not_differ(story: Story, other: Story) -> None:
+    off = {"base": 0.0, "gamma": 0.12, "power": 1.0, "minimum": 5.0}
+
+    def rows(annealing: dict[str, float], arguments: dict[str, float]) -> dict[str, list[str]]:
+        config = story.run.config | {"annealing": annealing}
+        config["head"] = config["head"] | {"arguments": arguments}
+        changed = dataclasses.replace(story, run=dataclasses.replace(story.run, config=config))
+        table = leaves(section(comparison_page([changed, other]), "numbers"))[1]
+        assert isinstance(table, Table)
+        return {row[0]: list(row[1:]) for row in table.rows}
+
+    plain = {"`energy.hidden_weight`", "`energy.output_weight`", "`training.seed`"}
+    # a run from before there was annealing had none
+    assert set(rows(off, {})) == plain
+    on = rows(off | {"base": 1000.0}, {"multiplier": 4.0})
+    assert on["`annealing.base`"] == ["1000", "0"]
+    assert on["`annealing.minimum`"] == ["5", "–"]
+    assert on["`head.arguments.multiplier`"] == ["4", "–"]
+
+
 def test_curves_are_laid_over_each_other(story: Story, other: Story) -> None:
     figures = {block.title: block for block in leaves(section(comparison_page([story, other]), "learning"))}
     assert list(figures) == [

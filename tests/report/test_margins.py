@@ -71,7 +71,10 @@ def test_without_a_margin_the_angles_stay() -> None:
     rows = [line(step, accuracy=0.5, angle=1.0, nearest_angle=0.5, satisfied=0.5 + 1e-8) for step in (1, 2)]
     run = run_of(*rows)
     assert not meets_margins(run)
-    found = blocks(("", run, "#000000"))
+    (section,) = margin_sections([("", run, "#000000")])
+    assert section.title == "Angles while training"
+    assert "margin" not in section.lead
+    found = leaves(list(section.blocks))
     assert titles(found) == ["Angles to class vectors"]
     assert figure(found, "Angles to class vectors").caption.endswith("the own class is 28.6° farther at last.")
     assert "met the margin" not in read_margin(run)[0]
@@ -143,7 +146,9 @@ def test_runs_side_by_side() -> None:
         ["the margin's multiplier", "3", "–"],
     ]
     assert names(figure(found, "Angle to the own class").spec) == ["bent", "plain"]
-    assert names(figure(found, "Margins that are met").spec) == ["bent"]
+    met = figure(found, "Margins that are met")
+    assert names(met.spec) == ["bent"]
+    assert met.spec["layout"]["showlegend"]
     assert sentences(found) == ["Angles were not recorded in `old`."]
 
 

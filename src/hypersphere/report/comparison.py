@@ -191,7 +191,8 @@ def _settings_table(stories: Sequence[Story], names: Sequence[str]) -> Block:
     """The settings in which the runs differ."""
     settings = [in_force(story.run.config) for story in stories]
     paths = list(dict.fromkeys(path for one in settings for path in one))
-    rows = [[f"`{path}`", *(shown(one.get(path, OFF.get(path, ""))) or "–" for one in settings)] for path in paths]
+    rows = [[f"`{path}`", *(shown(one.get(path, OFF.get(path, ""))) for one in settings)] for path in paths]
+    rows = [[path, *("–" if text in ("", "{}") else text for text in texts)] for path, *texts in rows]
     different = [row for row in rows if len(set(row[1:])) > 1]
     if not different:
         return Missing("The runs have the same settings.")

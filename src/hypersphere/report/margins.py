@@ -17,9 +17,9 @@ __all__ = ["margin_sections", "meets_margins", "read_margin"]
 
 _LEAD = (
     "What training sees of directions: the angle between a feature and the vector of its class, and that to the "
-    "nearest vector of another class. A margin makes the own class look farther away than it is, so that it has to win "
-    "by more."
+    "nearest vector of another class."
 )
+_WITH_MARGIN = " A margin makes the own class look farther away than it is, so that it has to win by more."
 # key in the line of metrics -> title, axis, what it is
 _VALUES = {
     "annealing": (
@@ -58,7 +58,9 @@ def margin_sections(runs: Sequence[tuple[str, Run, str]]) -> list[Section]:
     left_out = ", ".join(f"`{name}`" for name, run, _ in runs if not _has(run))
     if left_out:
         blocks.append(Missing(f"Angles were not recorded in {left_out}."))
-    return [Section("margin", "The margin", _LEAD, blocks)]
+    if any(meets_margins(run) for _, run, _ in known):
+        return [Section("margin", "The margin", _LEAD + _WITH_MARGIN, blocks)]
+    return [Section("margin", "Angles while training", _LEAD, blocks)]
 
 
 def meets_margins(run: Run) -> bool:
@@ -209,8 +211,11 @@ def _blocks_of_runs(runs: Sequence[tuple[str, Run, str]]) -> list[Block]:
         curves = [(name, *_course(run, what), color, False) for name, run, color in runs]
         if any(len(values) for _, _, values, *_ in curves):
             figures.append(Figure(title, _value_figure(curves, what, unit), meaning))
-    drawn_figures = [figure for figure in figures if figure.spec["data"]]
-    return [Table("At the end of training", head, rows, caption), Grid(drawn_figures, size="large")]
+    figures = [figure for figure in figures if figure.spec["data"]]
+    for figure in figures:
+        # one curve alone has no legend otherwise
+        figure.spec["layout"]["showlegend"] = True
+    return [Table("At the end of training", head, rows, caption), Grid(figures, size="large")]
 
 
 def _row(title: str, runs: Sequence[Run], what: str, form: str, unit: str = "") -> list[str]:
