@@ -171,7 +171,7 @@ class MarginTask:
         """Logits (N, C) without labels."""
         plan, rows, _ = self.prepare()
         products = class_logits(rows, weight, normalize="weight" if plan.normalize else "none")
-        products = plan.of_classes(products.t()).t()
+        products = plan.of_classes(products, dim=1)
         if not self.bent:
             return products
         factor = self.norm[:, None] if isinstance(self.scale, str) else self.scale
@@ -196,18 +196,19 @@ class MarginTask:
             return MarginMeasures(own.clamp(-1, 1), nearest.clamp(-1, 1), right, satisfied)
 
 
-@torch.no_grad()
 def own_cosines(
     features: Float[Tensor, "N D"], weight: Float[Tensor, "CS D"], labels: Integer[Tensor, " N"], centers: int = 1
 ) -> Float[Tensor, " N"]:
-    """Cosine of each feature with the nearest vector of its own class, of labels as `known_labels` gives them."""
+    """Cosine of each feature with the nearest vector of its own class, a constant, for labels of `known_labels`."""
     dtype = working_dtype(torch.promote_types(features.dtype, weight.dtype))
-    unit = unit_rows(features.to(dtype))[0]
-
-    def products(rows: Tensor) -> Tensor:
-        return own_products(unit, weight[rows].to(dtype), normalize=True)
-
+    unit = unit_rows(features.detach().to(dtype))[0]
+    products = functools.partial(_cosines, unit, weight.detach())
     return products(own_places(labels, centers, products).clamp_min(0)) * (labels >= 0)
+
+
+def _cosines(unit: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+    """Of N directions with one row each of the weight."""
+    return own_products(unit, weight[rows].to(unit.dtype), normalize=True)
 
 
 def _others(

@@ -76,9 +76,9 @@ class Plan:
     reduction: str = "logsumexp"
     measured: bool = False
 
-    def of_classes(self, products: Tensor) -> Tensor:
-        """Inner products (n, N) with the nearest vector of each class, of those with all (n · centers, N)."""
-        return products.unflatten(0, (-1, self.centers)).amax(dim=1) if self.centers > 1 else products
+    def of_classes(self, products: Tensor, dim: int = 0) -> Tensor:
+        """Inner products with the nearest vector of each class, of those with all, (n · centers, N) -> (n, N)."""
+        return products.unflatten(dim, (-1, self.centers)).amax(dim=dim + 1) if self.centers > 1 else products
 
     def logits(self, products: Tensor, own: Tensor, parameters: Iterable[Tensor]) -> Tensor:
         """Logits of inner products with classes, both (n, N), and with the own one, (N,)."""
