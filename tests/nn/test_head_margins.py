@@ -234,8 +234,9 @@ def test_features_of_float64_with_a_head_of_float32(name: str) -> None:
 # ----------------------------------------------------------------------------------------------- as a module of torch
 
 
-@pytest.mark.parametrize("name", MARGINS)
+@pytest.mark.parametrize("name", [name for name in MARGINS if name not in ("softmax", "normalized_softmax")])
 def test_compiled_equals_eager(name: str) -> None:
+    """Those without a margin are compiled with every scale in test_head.py."""
     torch.compiler.reset()
     head, x, y = make(margin=name)
     other = copy.deepcopy(head)

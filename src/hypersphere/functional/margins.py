@@ -52,7 +52,8 @@ def margin_logits(
         margin: a member of `hypersphere.margins`; None for the ordinary softmax, whose logits are x_i · w_j.
         scale: s. "default" (the margin's published one), "feature" (|x_i|), or a positive number or scalar tensor.
         gradient: "exact", or "detached": backward takes phi and h for the cosine (characteristic gradient detachment).
-        annealing: lambda >= 0, a number or scalar tensor; 0 is the margin itself, a large one no margin.
+        annealing: lambda >= 0, a number or scalar tensor; 0 is the margin itself, a large one no margin. It
+            is of the own class alone: what a margin makes of others stays.
         state: what the margin remembers; None for its start.
         bias: b, a scalar tensor, for margins of a binary objective.
         ignore_index: label of samples without a class; their logits are without a margin.
@@ -183,7 +184,8 @@ def margin_loss(
         TypeError: if labels are not integers or features not floating point.
 
     Edge cases:
-        No sample with a class: 0, with gradient 0. A single class: 0 for softmax.
+        No sample with a class: 0, with gradient 0. A single class: 0 for softmax. A floor together with smoothing needs
+        all logits in memory, whatever `impl` is.
 
     Example:
         >>> from hypersphere.formulas.margins import CosFace
