@@ -153,3 +153,19 @@ def test_an_array_that_lies_about_its_size_is_told(tmp_path: Path) -> None:
     (tmp_path / "set.bin").write_bytes(b"\x80\x02](" + array + state + b"U\x01ae](\x88e\x86.")
     with pytest.raises(ValueError, match=r"an array of shape \(1000000000,\) has 3 bytes"):
         read_bin(tmp_path / "set.bin")
+
+
+def test_what_stands_at_many_places_is_held_once(tmp_path: Path) -> None:
+    # a file of a few kilobytes that would take gigabytes if each place had its own copy
+    places = 2000
+    for image in (bytearray(1000), np.zeros(1000, np.uint8)):
+        found = read_bin(write(tmp_path, ([image] * places, [True] * (places // 2)), 5))
+        assert len(found.images) == places
+        assert len({id(one) for one in found.images}) == 1
+    text = b"X" + struct.pack("<I", 1000) + b"a" * 1000
+    encoded = b"c_codecs\nencode\nq\x01" + text + b"X\x06\x00\x00\x00latin1\x86q\x02R"
+    again = b"h\x01h\x02R" * (places - 1)
+    (tmp_path / "set.bin").write_bytes(b"\x80\x02](" + encoded + again + b"e](" + b"\x88" * (places // 2) + b"e\x86.")
+    found = read_bin(tmp_path / "set.bin")
+    assert found.images == [b"a" * 1000] * places
+    assert len({id(one) for one in found.images}) == 1

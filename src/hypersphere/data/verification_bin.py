@@ -68,18 +68,20 @@ class _Stand:
     Without attributes of its own to set, so that a file cannot change it.
     """
 
-    __slots__ = ("_name",)
+    __slots__ = ("_name", "_texts")
     _name: str
+    _texts: dict[str, bytes]
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, texts: dict[str, bytes]) -> None:
         object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_texts", texts)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise _RefusedError(f"it sets the attribute {name!r} of {self._name}")
 
     def __call__(self, *args: Any) -> Any:
         if self._name == "encode":
-            return _encoded_text(*args)
+            return _encoded_text(self._texts, *args)
         return _Made(self._name, args)
 
 
@@ -99,10 +101,16 @@ class _Made:
 class _Unpickler(pickle.Unpickler):
     """Gives a `_Stand` for each name that is allowed, and refuses all others; imports nothing."""
 
+    def __init__(self, opened: BinaryIO) -> None:
+        # text of Python 2 becomes bytes, as which it was meant
+        super().__init__(opened, encoding="bytes")
+        # what was encoded so far: a file of a few bytes may ask for the same long text again and again
+        self._texts: dict[str, bytes] = {}
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise _RefusedError(f"it names {module}.{name}, which no verification set needs")
-        return _Stand(name)
+        return _Stand(name, self._texts)
 
 
 def read_bin(file: Path) -> BinPairs:
@@ -141,8 +149,7 @@ def read_bin(file: Path) -> BinPairs:
 def _unpickled(opened: BinaryIO) -> Any:
     _scan(opened)
     opened.seek(0)
-    # text of Python 2 becomes bytes, as which it was meant
-    return _Unpickler(opened, encoding="bytes").load()
+    return _Unpickler(opened).load()
 
 
 def _scan(opened: BinaryIO) -> None:
@@ -183,14 +190,19 @@ def _checked(content: Any) -> BinPairs:
         if not isinstance(answer, int) or answer not in (0, 1):
             raise ValueError(f"answer {number} is {_kind(answer)}, not true or false")
     images = []
+    # one array at many places of the list is copied once, as many copies may be more than the memory holds
+    copied: dict[int, bytes] = {}
     for number, image in enumerate(bins):
         if not isinstance(image, bytes | bytearray | _Made):
             raise ValueError(f"image {number} is {_kind(image)}, not bytes")
-        images.append(_raw(image, _BYTE) if isinstance(image, _Made) else bytes(image))
+        raw = _raw(image, _BYTE) if isinstance(image, _Made) else image
+        if id(raw) not in copied:
+            copied[id(raw)] = bytes(raw)
+        images.append(copied[id(raw)])
     return BinPairs(images, np.array(same, dtype=np.bool_))
 
 
-def _raw(made: _Made, kinds: tuple[str, ...]) -> bytes:
+def _raw(made: _Made, kinds: tuple[str, ...]) -> bytes | bytearray:
     """The numbers of a one-byte array of one of these types."""
     if made.name == "_frombuffer" and len(made.args) == 4:
         raw, dtype, shape, _ = made.args
@@ -206,15 +218,17 @@ def _raw(made: _Made, kinds: tuple[str, ...]) -> bytes:
         raise ValueError("an array has no bytes or no shape")
     if not all(isinstance(side, int) and side >= 0 for side in shape) or math.prod(shape) != len(raw):
         raise ValueError(f"an array of shape {shape!r:.40} has {len(raw)} bytes")
-    return bytes(raw)
+    return raw
 
 
-def _encoded_text(text: Any = None, encoding: Any = None, *more: Any) -> bytes:
+def _encoded_text(texts: dict[str, bytes], text: Any = None, encoding: Any = None, *more: Any) -> bytes:
     """What `_codecs.encode` is used for in pickles: bytes that were written as text."""
     encoding = encoding.decode("latin1") if isinstance(encoding, bytes) else encoding
     if more or not isinstance(text, str) or encoding not in ("latin1", "latin-1", "iso-8859-1"):
         raise _RefusedError("it calls _codecs.encode with other arguments than text and 'latin1'")
-    return text.encode("latin1")
+    if text not in texts:
+        texts[text] = text.encode("latin1")
+    return texts[text]
 
 
 def _kind(value: object) -> str:
