@@ -122,6 +122,8 @@ def test_damage_inside_is_told_with_its_key(tmp_path: Path) -> None:
         ("zero\t0\n", r"a\.idx: expected lines of key and place \("),
         ("0\t0\n0\t0\n", r"a\.idx: key 0 is there twice\."),
         ("0\t-4\n", r"a\.rec, key 0: its place -4 lies outside the file"),
+        # so large that nothing may be added to it
+        ("0\t9223372036854775807\n", r"a\.rec, key 0: its place 9223372036854775807 lies outside the file"),
     ],
 )
 def test_a_damaged_index_is_told(index: str, message: str, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class RecordFile:
         self._size = path.stat().st_size
         if len(twice := self.keys[1:][self.keys[1:] == self.keys[:-1]]):
             raise ValueError(f"{index}: key {twice[0]} is there twice.")
-        if len(outside := np.flatnonzero((self._offsets < 0) | (self._offsets + _PREFIX > self._size))):
+        if len(outside := np.flatnonzero((self._offsets < 0) | (self._offsets > self._size - _PREFIX))):
             raise ValueError(
                 f"{path}, key {self.keys[outside[0]]}: its place {self._offsets[outside[0]]} lies outside the file of "
                 f"{self._size} bytes; the file is cut off, or {index.name} belongs to another."

@@ -135,9 +135,11 @@ class RecordSource(Source):
         files = {file.parent / "property" for file in self._records.values()}
         for file in filter(Path.is_file, files):
             number = file.read_text(encoding="utf-8", errors="replace").partition(",")[0].strip()
-            if not (number.isascii() and number.isdecimal() and int(number) > 0):
+            # no more digits than that before it becomes a number, nor names for classes that no label can reach
+            if not (number.isascii() and number.isdecimal() and len(number) < 20 and 0 < int(number) <= _EXACT + 1):
                 raise ValueError(
-                    f"{file}: expected the number of classes first, as in '85742,112,112', got {number!r:.40}."
+                    f"{file}: expected the number of classes first, at most {_EXACT + 1}, as in '85742,112,112', got "
+                    f"{number!r:.40}."
                 )
             return int(number)
         return None
