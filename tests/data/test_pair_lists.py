@@ -46,6 +46,22 @@ def test_lines_of_two_paths(line: str, tmp_path: Path) -> None:
     assert found.people == [("Ann", "Ann"), ("Ann", "Bob"), ("Bob", "Bob"), ("Bob", "Cid")]
 
 
+def test_folders_that_are_no_people_name_nobody(tmp_path: Path) -> None:
+    # poses of a person, as in CFP: all profiles are not of one person
+    poses = "1 001/frontal/1.jpg 001/profile/1.jpg\n0 001/frontal/1.jpg 002/frontal/1.jpg\n"
+    assert read_pair_list(write(tmp_path, poses)).people is None
+    assert read_pair_list(write(tmp_path, "1 a/1.jpg a/2.jpg\n0 a/1.jpg a/3.jpg\n")).people is None
+    assert read_pair_list(write(tmp_path, "1 a/1.jpg a/2.jpg\n0 a/1.jpg 3.jpg\n")).people is None
+    with pytest.raises(
+        ValueError, match=r"data\.without_fold needs a list that names people; the folders of its images"
+    ):
+        people_of_fold(write(tmp_path, poses), 1)
+
+
+def test_pairs_of_one_kind_are_in_folds_too(tmp_path: Path) -> None:
+    assert read_pair_list(write(tmp_path, "1 a/1.jpg a/2.jpg\n" * 3)).fold.tolist() == [1, 2, 3]
+
+
 def test_a_path_with_a_space_needs_tabs(tmp_path: Path) -> None:
     assert read_pair_list(write(tmp_path, "1\ta/first one.jpg\ta/2.jpg\n")).left == ["a/first one.jpg"]
     with pytest.raises(ValueError, match=r"pairs.txt, line 1: expected '0 or 1, path, path' .* paths have no spaces"):
@@ -78,6 +94,7 @@ def test_contiguous_folds_differ_by_one_pair_at_most() -> None:
         ("0\t0\n", r"says 0 folds of 0 pairs"),
         ("1\t1\nAnn\t1\t2\nAnn\t1\tBob\n", r"line 3: expected 'name n1 n2' or .*, got 'Ann\\t1\\tBob'\."),
         ("1\t1\nAnn\t1\t2\nAnn\t1\n", r"line 3: expected 'name n1 n2'"),
+        ("1\t1\nAnn\t1\t2\nAnn\t1\tAnn\t2\n", r"line 3: a pair of two people names 'Ann' twice, got 'Ann"),
         ("1 a/1.jpg a/2.jpg\n2 a/1.jpg b/1.jpg\n", r"line 2: expected '0 or 1, path, path'"),
         ("Ann 1 2\n", r"line 1: expected '0 or 1, path, path' or the first line of LFW's pairs\.txt"),
     ],

@@ -45,8 +45,9 @@ def read_pair_list(file: Path) -> PairList:
               stands for one fold), then lines `name n1 n2` for the same person and `name1 n1 name2 n2` for two, between
               tabs. Image n of a person is `name/name_000n`, four digits.
             - `label path path` or `path path label` with label 1 for the same person and 0 for two. The folder that an
-              image lies in is its person. Such a list names no folds: pairs of each kind are divided in their order
-              into ten parts, which gives the folds of LFW for a list in LFW's order.
+              image lies in is its person, if every label agrees; folders of poses or videos name nobody. Such a list
+              names no folds: pairs of each kind are divided in their order into ten parts, which gives the folds of
+              LFW for a list in LFW's order.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -79,7 +80,7 @@ def people_of_fold(file: Path, fold: int) -> set[str]:
     if not 1 <= fold <= last:
         raise ValueError(f"{file}: data.without_fold must lie in 1..{last}, its folds, got {fold}.")
     if found.people is None:
-        raise ValueError(f"{file}: data.without_fold needs a list that names people, and images here lie in no folder.")
+        raise ValueError(f"{file}: data.without_fold needs a list that names people; the folders of its images do not.")
     return {
         person for both, one in zip(found.people, found.fold.tolist(), strict=True) if one == fold for person in both
     }
@@ -119,6 +120,8 @@ def _read_lfw(file: Path, header: list[str], lines: list[tuple[int, str]]) -> Pa
             raise ValueError(
                 f"{file}, line {number}: expected 'name n1 n2' or 'name1 n1 name2 n2' between tabs, got {line!r:.80}."
             )
+        if len(fields) == 4 and first[0] == second[0]:
+            raise ValueError(f"{file}, line {number}: a pair of two people names {first[0]!r} twice, got {line!r:.80}.")
         left.append(_lfw_name(*first))
         right.append(_lfw_name(*second))
         people.append((first[0], second[0]))
@@ -149,12 +152,14 @@ def _read_paths(file: Path, lines: list[tuple[int, str]]) -> PairList:
     same = np.array(labels)
     fold = np.empty(len(same), dtype=np.int64)
     # no more folds than the rarer kind can fill, so that none is of one kind alone
-    num_folds = min(NUM_FOLDS, *(max(1, int((same == kind).sum())) for kind in (True, False)))
-    for kind in (True, False):
+    kinds = np.unique(same)
+    num_folds = min(NUM_FOLDS, *(int((same == kind).sum()) for kind in kinds))
+    for kind in kinds:
         fold[same == kind] = contiguous_folds(int((same == kind).sum()), num_folds)
     folders = [(_folder(first), _folder(second)) for first, second in zip(left, right, strict=True)]
-    people = folders if all(first and second for first, second in folders) else None
-    return PairList(left, right, same, fold, people)
+    named = all(first and second for first, second in folders)
+    agree = all((first == second) == label for (first, second), label in zip(folders, labels, strict=True))
+    return PairList(left, right, same, fold, folders if named and agree else None)
 
 
 def _folder(path: str) -> str:
