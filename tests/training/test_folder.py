@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
+from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed, result_stem
 from hypersphere.training.settings import make_config, save_config
 
 CONFIG = make_config("digits")
@@ -103,3 +103,9 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
         # a killed process holds nothing
         with claimed(tmp_path):
             pass
+
+
+def test_the_files_of_a_result_lie_in_the_folder_of_results() -> None:
+    assert result_stem("classification", "hub:owner/name", "test") == "classification-hub_owner_name-test"
+    assert result_stem("verification", "agedb_30") == "verification-agedb_30"
+    assert result_stem("identification", "../Zoë 2.0", "test") == "identification-.._Zoë_2.0-test"

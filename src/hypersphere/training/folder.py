@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypersphere.config import Config
 from hypersphere.models.store import SPEC_FILE
 from hypersphere.training.settings import differences, read_config
 
-__all__ = ["CONFIG_FILE", "WITHOUT_EFFECT", "check_folder", "check_trained", "claimed"]
+__all__ = ["CONFIG_FILE", "WITHOUT_EFFECT", "check_folder", "check_trained", "claimed", "result_stem"]
 
 CONFIG_FILE = "config.yaml"
 # settings that change no number of a run, so it may go on with others
@@ -66,6 +67,16 @@ def check_trained(who: str, folder: Path) -> None:
             f"--resume --out {folder}"
         )
     raise FileNotFoundError(f"{who}: {folder} is no run: there is neither {CONFIG_FILE} nor {SPEC_FILE} in it.")
+
+
+def result_stem(protocol: str, *parts: str) -> str:
+    """The stem of the files of a result on other images than the run's own; what no file name can hold becomes "_".
+
+    Example:
+        >>> result_stem("identification", "hub:owner/name", "test")
+        'identification-hub_owner_name-test'
+    """
+    return "-".join([protocol, *(re.sub(r"[^\w.-]+", "_", part) for part in parts)])
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from hypersphere.evaluation.identification import Identification
 from hypersphere.training.embed import default_batch, embed_files, pictures_for
 from hypersphere.training.embedded import read_embedded
 from hypersphere.training.embedder import Embedder
-from hypersphere.training.folder import CONFIG_FILE
+from hypersphere.training.folder import CONFIG_FILE, result_stem
 from hypersphere.training.lookup import check_same_model
 from hypersphere.training.run import trained_steps
 from hypersphere.training.settings import read_config
@@ -104,7 +104,7 @@ def evaluate_identification(
             rows, people, among.rows, max_rank=RANKS, fars=FARS, num_distractors=among.num, memory=size
         )
     own = split == "test" and (data is None or data == read_config(folder / CONFIG_FILE).data)
-    stem = "identification" if own else f"identification-{pictures.facts['name']}-{split}"
+    stem = "identification" if own else result_stem("identification", pictures.facts["name"], split)
     summary = write_identification(
         folder,
         results,

@@ -21,7 +21,7 @@ from hypersphere.evaluation.protocol import EPSILON, choose_attacks
 from hypersphere.evaluation.robustness import measure_robustness, write_robustness
 from hypersphere.models import Classifier, PixelClassifier, load_classifier
 from hypersphere.training.environment import current_device
-from hypersphere.training.folder import CONFIG_FILE
+from hypersphere.training.folder import CONFIG_FILE, result_stem
 from hypersphere.training.run import check_fit, trained_steps
 from hypersphere.training.settings import read_config
 
@@ -91,7 +91,7 @@ def evaluate_robustness(
         seed=seed,
     )
     own = split == "test" and data in (None, config.data)
-    stem = "robustness" if own else f"robustness-{images.name}-{split}"
+    stem = "robustness" if own else result_stem("robustness", images.name, split)
     summary = write_robustness(
         folder,
         found,

@@ -27,7 +27,7 @@ from hypersphere.training.adversary import Adversary
 from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import CHECKPOINT
 from hypersphere.training.environment import current_device, describe_environment
-from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed
+from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed, result_stem
 from hypersphere.training.head import head_spec
 from hypersphere.training.loop import Trainer, autocast
 from hypersphere.training.operators import record_operators
@@ -289,7 +289,7 @@ def evaluate(
             return features, classifier.head(features), classifier.head(features, labels.to(device))
 
     own = split == "test" and data in (None, config.data)
-    stem = OFFICIAL if own else f"{OFFICIAL}-{images.name}-{split}"
+    stem = OFFICIAL if own else result_stem(OFFICIAL, images.name, split)
     details = {}
     if recalibrate:
         before = classify(forward, images.batches(images.evaluation_batch)).accuracy
