@@ -40,3 +40,20 @@ def test_a_pair_that_names_a_row_that_is_not_there() -> None:
     pairs.check_rows("here", 6)
     with pytest.raises(ValueError, match=r"here: the pairs name row 5, but there are 5 embeddings \(rows 0 to 4\)"):
         pairs.check_rows("here", 5)
+
+
+def test_a_fold_that_is_not_there() -> None:
+    rows = np.arange(4)
+    pairs = Pairs(rows, rows[::-1], np.array([True, False] * 2), np.array([1, 1, 2, 2]))
+    pairs.check_fold("me", None)
+    pairs.check_fold("me", 2)
+    for fold, message in (
+        (3, r"^me: only_fold must lie in \[1, 2\], got 3\.$"),
+        (0, "a whole number of 1 or more, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pairs.check_fold("me", fold)
+    with pytest.raises(
+        ValueError, match=r"^me: expected two folds or more, as thresholds come from the other folds, got"
+    ):
+        Pairs(rows, rows, np.array([True, False] * 2), np.ones(4, np.int64)).check_fold("me", None)

@@ -185,7 +185,7 @@ def test_what_cannot_be_verified_is_refused() -> None:
         verify(broken, pairs)
     with pytest.raises(ValueError, match=r"verify: flipped must be finite"):
         verify(plain, pairs, flipped=broken)
-    with pytest.raises(ValueError, match=r"verify: only_fold must lie in \[-inf, 5\], got 6"):
+    with pytest.raises(ValueError, match=r"verify: only_fold must lie in \[1, 5\], got 6"):
         verify(plain, pairs, only_fold=6)
     with pytest.raises(ValueError, match=r"verify: expected two folds or more, .* got 1\."):
         verify(plain, made([0, 1], [1, 5], [True, False], [1, 1]))

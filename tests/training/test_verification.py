@@ -135,6 +135,30 @@ def test_pairs_stand_in_for_those_that_the_settings_lack(tmp_path: Path, images:
     run = write_faces_run(tmp_path / "run")
     _, written = evaluate_verification(run, pairs=images / "pairs.txt")
     assert written[0].name == "verification.json"
+    before = written[0].read_bytes()
+    # others do not: several lists, one after the other, each have files of their own
+    (images / "common.txt").write_text("1 ann/ann_0001 ann/ann_0002\n0 ann/ann_0001 bob/bob_0001\n" * 2)
+    _, written = evaluate_verification(run, pairs=images / "common.txt")
+    assert [path.name for path in written] == [
+        "verification-common-pairs.json",
+        "verification-common-pairs-common.json",
+    ]
+    faces(tmp_path / "b" / "more faces")
+    _, written = evaluate_verification(run, pairs=tmp_path / "b" / "more faces" / "pairs.txt")
+    assert written[0].name == "verification-more_faces.json"
+    assert json.loads(written[0].read_text())["pairs"] == "more faces/pairs.txt"
+    assert (run / "evaluation" / "verification.json").read_bytes() == before
+    # the first ones again take their own place
+    evaluate_verification(run, pairs=images / "pairs.txt", flip="none")
+    assert (run / "evaluation" / "verification.json").read_bytes() != before
+
+
+def test_nothing_is_embedded_for_pairs_that_cannot_be_verified(
+    run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Embedder, "features", lambda *_: pytest.fail("embedded"))
+    with pytest.raises(ValueError, match="fold must lie in"):
+        evaluate_verification(run, fold=3)
 
 
 def test_people_of_the_training_are_counted(run: Path) -> None:
@@ -142,7 +166,7 @@ def test_people_of_the_training_are_counted(run: Path) -> None:
     assert found["lfw-official"]["people_in_training"] == {"num_people": 4, "in_training": 2}
     told = lines(found)
     assert told[-1].startswith("note: 2 of the 4 people of these pairs were classes of the training, so that this says")
-    assert told[4] == "8 pairs of pairs.txt (4 of one person), all 2 folds"
+    assert told[4] == "8 pairs of faces/pairs.txt (4 of one person), all 2 folds"
     only, _ = evaluate_verification(run, fold=2)
     assert only["lfw-official"]["people_in_training"] == {"num_people": 2, "in_training": 0}
     assert not any(line.startswith("note") for line in lines(only))
@@ -160,8 +184,16 @@ def test_lines_say_what_a_person_asks_for(run: Path) -> None:
 def test_what_cannot_be_verified_is_told(tmp_path: Path, run: Path, images: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nope\.txt: there is no such list of pairs\.$"):
         evaluate_verification(run, pairs=tmp_path / "nope.txt")
-    with pytest.raises(ValueError, match=r"^verify: only_fold must lie in .*2\], got 3\."):
+    with pytest.raises(ValueError, match=r"^verification: fold must lie in \[0, 2\], got 3\. 0 stands for all\.$"):
         evaluate_verification(run, fold=3)
+    (images / "one.txt").write_text("1 ann/ann_0001 ann/ann_0002\n" * 2)
+    with pytest.raises(
+        ValueError, match=r"^verification: expected pairs of one person and .* in .*one\.txt, got 2 and 0"
+    ):
+        evaluate_verification(run, pairs=images / "one.txt")
+    (images / "fold.txt").write_text(f"1\n{SAME[0][0]}\n{OTHER[0][0]}\n")
+    with pytest.raises(ValueError, match=r"^verification: expected two folds or more, as thresholds come from the"):
+        evaluate_verification(run, pairs=images / "fold.txt")
     with pytest.raises(ValueError, match=r"^verification: unknown flip 'x': choose concat, none, sum"):
         evaluate_verification(run, flip="x")
     bare = write_faces_run(tmp_path / "bare")

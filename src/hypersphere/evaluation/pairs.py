@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypersphere.checks import problems
+from hypersphere.checks import check_count, check_range, problems
 from hypersphere.evaluation.embeddings import whole_numbers
 
 __all__ = ["Pairs"]
@@ -71,6 +71,14 @@ class Pairs:
             raise ValueError(
                 f"{who}: the pairs name row {largest}, but there are {num_rows} embeddings (rows 0 to {num_rows - 1})."
             )
+
+    def check_fold(self, who: str, only_fold: int | None) -> None:
+        """Raise ValueError in the name of `who` unless there are two folds or more, and this one, or None, is one."""
+        if self.num_folds < 2:
+            raise ValueError(f"{who}: expected two folds or more, as thresholds come from the other folds, got 1.")
+        if only_fold is not None:
+            check_count(who, "only_fold", only_fold)
+            check_range(who, "only_fold", only_fold, low=1, high=self.num_folds)
 
 
 def _few(values: np.ndarray) -> str:

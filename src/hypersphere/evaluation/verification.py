@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypersphere.checks import check_count, check_range, lookup
+from hypersphere.checks import lookup
 from hypersphere.evaluation.classification import npz_archive
 from hypersphere.evaluation.embeddings import Embeddings, as_embeddings, fuse_flips
 from hypersphere.evaluation.intervals import auc_interval
@@ -180,11 +180,7 @@ def _over_folds(
     scores_of: Callable[[int], np.ndarray], pairs: Pairs, protocol: str, only_fold: int | None, num_zero: int
 ) -> Verification:
     rule, num_folds = PROTOCOLS[protocol], pairs.num_folds
-    if num_folds < 2:
-        raise ValueError("verify: expected two folds or more, as thresholds come from the other folds, got 1.")
-    if only_fold is not None:
-        check_count("verify", "only_fold", only_fold)
-        check_range("verify", "only_fold", only_fold, high=num_folds)
+    pairs.check_fold("verify", only_fold)
     folds = tuple(range(1, num_folds + 1)) if only_fold is None else (only_fold,)
     reported = np.isin(pairs.fold, folds)
     scores = np.empty(len(pairs))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from hypersphere.checks import check_range
 from hypersphere.config import DataConfig
-from hypersphere.data.load import find_pairs
+from hypersphere.data.load import PAIRS_FILE, find_pairs
 from hypersphere.data.pairs import PairedImages, load_pairs
 from hypersphere.evaluation import Pairs, Verification, fuse_flips, verify, write_verification
 from hypersphere.evaluation.thresholds import PROTOCOLS
 from hypersphere.training.embed import default_batch
 from hypersphere.training.embedder import Embedder
-from hypersphere.training.folder import CONFIG_FILE
+from hypersphere.training.folder import CONFIG_FILE, result_stem
 from hypersphere.training.run import trained_steps
 from hypersphere.training.settings import read_config
 
@@ -51,13 +53,15 @@ def evaluate_verification(
     Returns:
         Of each rule the content of its JSON file, and the paths of these files: `evaluation/verification.json` for
         "lfw-official" and `verification-common.json` for the other, with the name of the pairs in both where they are
-        not the run's own, and the fold where it is not that of None. `decision` holds the threshold of "lfw-common" as
-        a cosine, which suits single pairs because no mean is subtracted there; `people_in_training` how many of the
-        people were classes of the training.
+        not the run's own (for `pairs.txt`, that of its folder), and the fold where it is not that of None. Where the
+        run's settings name no pairs, the first that are verified stand for its own. `decision` holds the threshold of
+        "lfw-common" as a cosine, which suits single pairs because no mean is subtracted there; `people_in_training` how
+        many of the people were classes of the training.
 
     Raises:
         FileNotFoundError: if there is no trained model, no file of pairs, or an image of it is nowhere.
-        ValueError: if pairs or images cannot be used, a fold or flip is unknown, or all pairs are of one kind.
+        ValueError: if pairs or images cannot be used, a fold or flip is unknown, or all pairs are of one kind; before
+            anything is embedded.
     """
     embedder = Embedder(folder, flip="none" if flip is None else flip, who="verification")
     if not (folder / CONFIG_FILE).is_file():
@@ -65,7 +69,8 @@ def evaluate_verification(
     config = read_config(folder / CONFIG_FILE).data
     wanted = config if data is None else data
     wanted = wanted if pairs is None else replace(wanted, pairs=str(pairs))
-    own = _is_own(config, wanted)
+    file = find_pairs(wanted)
+    own = _is_own(folder, config, file)
     prepared = _as_trained(wanted, embedder)
     paired = load_pairs(prepared, channels=embedder.preparation.image_shape[0])
     if paired.images.image_shape != embedder.preparation.image_shape:
@@ -75,16 +80,17 @@ def evaluate_verification(
         )
     left_out = (config.without_fold if own else None) or 0
     fold = left_out if fold is None else fold
-    plain, mirrored = _embed(paired, embedder, flip, quiet)
     listed = Pairs(paired.left, paired.right, paired.same, paired.fold)
+    _check_answers(listed, fold, file)
+    plain, mirrored = _embed(paired, embedder, flip, quiet)
     found = {rule: verify(plain, listed, flipped=mirrored, protocol=rule, only_fold=fold or None) for rule in PROTOCOLS}
     details = {
-        "pairs": find_pairs(prepared).name,
+        "pairs": _name(file),
         "flip": "as the protocol" if flip is None else flip,
         "decision": _decision(found[_COMMON], flip),
         "people_in_training": _people_in_training(paired, found[OFFICIAL].indices, embedder.class_names),
     }
-    name = "verification" if own else f"verification-{find_pairs(prepared).stem}"
+    name = "verification" if own else result_stem("verification", _stem(file))
     if fold != left_out:
         name += f"-fold-{fold}" if fold else "-all-folds"
     summaries, written = {}, []
@@ -103,13 +109,42 @@ def evaluate_verification(
     return summaries, written
 
 
-def _is_own(config: DataConfig, wanted: DataConfig) -> bool:
+def _is_own(folder: Path, config: DataConfig, file: Path) -> bool:
     """Whether pairs are those of the run's settings, or the settings name none and these stand for them."""
     try:
-        own = find_pairs(config)
+        return find_pairs(config).resolve() == file.resolve()
     except FileNotFoundError:
+        pass
+    try:
+        known = json.loads((folder / "evaluation" / "verification.json").read_bytes())
+    except (OSError, ValueError):
         return True
-    return own.resolve() == find_pairs(wanted).resolve()
+    return not isinstance(known, dict) or known.get("pairs") == _name(file)
+
+
+def _name(file: Path) -> str:
+    """What pairs are called in a report; many lists have the name of LFW's, so that of their folder is told too."""
+    return f"{file.resolve().parent.name}/{file.name}" if file.name == PAIRS_FILE else file.name
+
+
+def _stem(file: Path) -> str:
+    """What pairs are called in the names of files."""
+    stem = file.resolve().parent.name if file.name == PAIRS_FILE else file.stem
+    # the result of the common rule on the run's own pairs has that name
+    return f"{stem}-pairs" if stem == "common" else stem
+
+
+def _check_answers(pairs: Pairs, fold: int, file: Path) -> None:
+    """Raise ValueError unless thresholds can be found, and what is reported holds pairs of both kinds."""
+    check_range("verification", "fold", fold, low=0, high=pairs.num_folds, hint="0 stands for all.")
+    pairs.check_fold("verification", None)
+    reported = pairs.same[pairs.fold == fold] if fold else pairs.same
+    if reported.all() or not reported.any():
+        where = f"fold {fold} of {file}" if fold else str(file)
+        raise ValueError(
+            f"verification: expected pairs of one person and pairs of two in {where}, got {int(reported.sum())} and "
+            f"{int((~reported).sum())}."
+        )
 
 
 def _as_trained(config: DataConfig, embedder: Embedder) -> DataConfig:
