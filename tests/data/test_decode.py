@@ -129,7 +129,7 @@ def truncated() -> bytes:
     [
         (None, r"set, row 1: there is no image\."),
         (b"", r"set, row 1: there is no image\."),
-        (b"no image at all", r"set, row 1: the image cannot be decoded \(cannot identify image file .*\)\."),
+        (b"no image at all", r"set, row 1: the image cannot be decoded \(its format is not known\)\."),
         (truncated(), r"set, row 1: the image cannot be decoded \(.*\)\."),
         (Path("nowhere.png"), r"set, row 1: the image cannot be decoded \(.*No such file or directory.*\)\."),
         (

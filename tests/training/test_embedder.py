@@ -132,5 +132,8 @@ def test_another_size_is_refused_where_nothing_is_resized(tmp_path: Path, crop: 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
-    with pytest.raises(ValueError, match=r"^the image cannot be decoded \(cannot identify image file"):
+    with pytest.raises(ValueError, match=r"^the image cannot be decoded \(its format is not known\)$"):
+        Preparation((3, 8, 8), 8).read(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"^the image cannot be decoded \(the file is empty\)$"):
         Preparation((3, 8, 8), 8).read(tmp_path / "a.jpg")

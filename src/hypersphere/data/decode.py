@@ -97,7 +97,7 @@ class _ColourFoundError(ValueError):
 def open_image(encoded: Encoded, size: int | Sequence[int] | None, resize: str = "crop") -> Image.Image:
     """A decoded Pillow image, upright, brought to `size` if it is given; ValueError if it cannot be used."""
     with needed_for("decoding images"):
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     if not encoded:
         raise ValueError("there is no image")
     wanted = None if size is None else sides("data", "size", size)[::-1]
@@ -117,6 +117,10 @@ def open_image(encoded: Encoded, size: int | Sequence[int] | None, resize: str =
             else:
                 part = _middle(image.size, wanted)
                 image = image.crop(part) if part is not None else ImageOps.fit(image, wanted, bicubic)
+    except UnidentifiedImageError as error:
+        # whose own words name a place in memory, other ones each time
+        what = "its format is not known" if content else "the file is empty"
+        raise ValueError(f"the image cannot be decoded ({what})") from error
     # a decoder of a damaged file may raise anything
     except Exception as error:
         raise ValueError(f"the image cannot be decoded ({one_line(error)})") from error
