@@ -170,6 +170,11 @@ def test_what_is_shorter_than_recorded_is_not_gone_on_with(tmp_path: Path) -> No
     EmbeddedFiles(out).progress.write_text("{")
     with pytest.raises(ValueError, match=r"\.x\.npy\.progress is damaged \(.*\); begin anew with --force\.$"):
         write_embeddings(out, sums, pictures(folder), facts=FACTS, resume=True)
+    EmbeddedFiles(out).progress.write_text('{"num_done": 4}')
+    with pytest.raises(
+        ValueError, match=r"\.x\.npy\.progress is damaged or of another version; begin anew with --force\."
+    ):
+        write_embeddings(out, sums, pictures(folder), facts=FACTS, resume=True)
 
 
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:

@@ -77,6 +77,12 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "archive.npz", a=np.ones(2))
     with pytest.raises(ValueError, match=r"got an archive\.$"):
         read_embedded(tmp_path / "archive.npz")
+    # of nothing known, and of a header whose brackets are never closed
+    header = b"{'descr': ((((" + b" " * 104
+    for content in (b"PK\x01\x02garbage", b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header, b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"^search: .*faces.npy is damaged or no \.npy file \("):
+            read_embedded(path)
 
 
 def test_an_index_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -95,6 +101,16 @@ def test_facts_of_another_format_are_refused(tmp_path: Path) -> None:
         read_embedded(path)
     EmbeddedFiles(path).facts.write_text("{")
     with pytest.raises(ValueError, match=r"faces.json is damaged or no JSON"):
+        read_embedded(path)
+    EmbeddedFiles(path).facts.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"faces.json is damaged or no JSON"):
+        read_embedded(path)
+    for left_out in ("7", '["a.png"]', '[{"why": "broken"}]'):
+        EmbeddedFiles(path).facts.write_text(f'{{"format": 1, "left_out": {left_out}}}')
+        with pytest.raises(ValueError, match=r"faces.json is damaged: left_out names no images\.$"):
+            read_embedded(path)
+    EmbeddedFiles(path).facts.write_text('{"format": 1, "flip": []}')
+    with pytest.raises(ValueError, match=r"faces.json is damaged: flip is no name\.$"):
         read_embedded(path)
 
 

@@ -33,6 +33,8 @@ __all__ = ["embed_files", "embed_run", "lines", "pictures_for", "write_embedding
 _EVERY = 2.0
 # images of 128x128 in a batch: the maps of a network must fit into memory
 _BATCH = 256
+# what a record of progress holds
+_RECORDED = {"num_done", "num_rows", "index_bytes", "left_out", "facts"}
 
 
 def embed_run(
@@ -235,9 +237,12 @@ def _check_free(files: EmbeddedFiles, *, resume: bool, replace: bool) -> str:
 
 def _read_progress(files: EmbeddedFiles) -> dict[str, Any]:
     try:
-        return dict(json.loads(files.progress.read_bytes()))
-    except ValueError as error:
+        found = json.loads(files.progress.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"embed: {files.progress} is damaged ({error}); begin anew with --force.") from error
+    if not isinstance(found, dict) or not found.keys() >= _RECORDED:
+        raise ValueError(f"embed: {files.progress} is damaged or of another version; begin anew with --force.")
+    return found
 
 
 def _begin(

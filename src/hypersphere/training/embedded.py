@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from hypersphere.data.sources import one_line
+
 __all__ = ["FORMAT", "Embedded", "EmbeddedFiles", "index_lines", "npy_header", "read_embedded"]
 
 FORMAT = 1
@@ -111,11 +113,17 @@ def read_embedded(path: Path, *, who: str = "search") -> Embedded:
         begun = " It was begun: finish it with --resume." if files.progress.is_file() else ""
         raise FileNotFoundError(f"{who}: there is no file {path}.{begun}")
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{who}: {path} is damaged or no .npy file ({error}).") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f" or not rows.size:
-        what = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "an archive"
+        with path.open("rb") as opened:
+            archive = opened.read(4) == b"PK\x03\x04"
+        # no pickles, and no file left open if it is damaged
+        rows = None if archive else np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    # of a damaged header NumPy raises errors of many modules
+    except Exception as error:
+        raise ValueError(f"{who}: {path} is damaged or no .npy file ({one_line(error)}).") from error
+    if rows is None or rows.ndim != 2 or rows.dtype.kind != "f" or not rows.size:
+        what = "an archive" if rows is None else f"{rows.dtype} {rows.shape}"
         raise ValueError(f"{who}: expected embeddings (N, D) of floating-point numbers in {path}, got {what}.")
     images, labels = [str(row) for row in range(len(rows))], [""] * len(rows)
     if files.index.is_file():
@@ -145,9 +153,14 @@ def _read_facts(path: Path, who: str) -> dict[str, Any]:
         return {}
     try:
         facts = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{who}: {path} is damaged or no JSON: {error}.") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
         raise ValueError(f"{who}: {path} has format {found!r}, this version reads format {FORMAT}.")
+    left_out = facts.get("left_out", [])
+    if not isinstance(left_out, list) or not all(isinstance(one, dict) and "image" in one for one in left_out):
+        raise ValueError(f"{who}: {path} is damaged: left_out names no images.")
+    if not isinstance(facts.get("flip", ""), str):
+        raise ValueError(f"{who}: {path} is damaged: flip is no name.")
     return facts
