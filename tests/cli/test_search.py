@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,18 @@ def test_search_prints_the_nearest_first(capsys: pytest.CaptureFixture[str]) -> 
     capsys.readouterr()
     assert main(["search", "run", "x.npy", "people/bob/bob_2.png", "--top", "3"]) == 0
     assert capsys.readouterr().out == folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
+def test_names_of_files_need_not_be_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("people/bob/bob_2.png").rename(os.fsdecode(b"people/bob/caf\xe9.png"))
+    assert main(["search", "run", "people", "people/bob/bob_1.png", "--top", "9"]) == 0
+    assert "bob  people/bob/caf\\udce9.png\n" in capsys.readouterr().out
+    assert main(["embed", "run", "people", "--out", "x.npy"]) == 0
+    assert b"people/bob/caf\xe9.png,bob" in Path("x.csv").read_bytes()
+    capsys.readouterr()
+    assert main(["search", "run", "x.npy", "people/bob/bob_1.png", "--top", "9"]) == 0
+    assert "bob  people/bob/caf\\udce9.png\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raised instead.
     """
     words = [*(sys.argv[1:] if argv is None else argv)]
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # names of files that are no text, and signs that the terminal lacks, are shown in other signs
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = Arguments()
     try:
         if words and not words[0].startswith("-") and words[0] not in COMMANDS:

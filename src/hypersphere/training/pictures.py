@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -82,7 +83,8 @@ class FilePictures(Pictures):
         known = hashlib.sha256()
         for path, label in self.files:
             about = path.stat()
-            known.update(f"{path}\0{label}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+            # names of files need not be text
+            known.update(os.fsencode(f"{path}\0{label}\0{about.st_size}\0{about.st_mtime_ns}\n"))
         self.facts = {"kind": "files", "num_images": len(self.files), "fingerprint": known.hexdigest()}
 
     def __len__(self) -> int:
