@@ -235,9 +235,9 @@ def test_nothing_but_broken_images_leaves_nothing_behind(run: Path, tmp_path: Pa
             r"^embed: broken images are left out of files and folders only; `hypersphere",
         ),
         (
-            {"data": DataConfig()},
+            {"data": DataConfig("synthetic", size=10)},
             ValueError,
-            r"^digits holds images of shape \(1, 8, 8\), the model takes \(3, 8, 8\)\.$",
+            r"^synthetic holds images of shape \(3, 10, 10\), the model takes \(3, 8, 8\)\.$",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from face_runs import people, picture
 from hypersphere.data import load_images
@@ -111,5 +112,19 @@ def test_images_of_a_set_are_named_by_their_numbers() -> None:
 
 
 def test_a_set_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^digits holds images of shape \(1, 8, 8\), the model takes \(3, 8, 8\)\.$"):
-        SetPictures(load_images("digits", split="test"), "test", SMALL)
+    digits, colour = load_images("digits", split="test"), load_images("synthetic", split="test")
+    with pytest.raises(ValueError, match=r"^digits holds images of shape \(1, 8, 8\), the model takes \(3, 8, 9\)\.$"):
+        SetPictures(digits, "test", Preparation((3, 8, 9)))
+    with pytest.raises(
+        ValueError, match=r"^synthetic holds images of shape \(3, 32, 32\), the model takes \(1, 32, 32\)"
+    ):
+        SetPictures(colour, "test", Preparation((1, 32, 32)))
+
+
+def test_a_grey_set_is_colour_to_a_network_of_colour() -> None:
+    images = load_images("digits", split="test")
+    pictures = SetPictures(images, "test", Preparation((3, 8, 8)))
+    batch = next(pictures.batches(5))
+    assert batch.pixels.shape == (5, 3, 8, 8)
+    (grey, _) = next(images.batches(5))
+    assert all(torch.equal(batch.pixels[:, channel], grey[:, 0]) for channel in range(3))

@@ -140,10 +140,17 @@ class SetPictures(Pictures):
 
     Raises:
         ValueError: if the images have another shape than the network takes.
+
+    Edge cases:
+        Grey images for a network of colour are taken as RGB, as files are.
     """
 
     def __init__(self, images: ImageSet, split: str, preparation: Preparation) -> None:
-        if images.image_shape != preparation.image_shape:
+        self._channels = preparation.image_shape[0]
+        grey_as_colour = images.image_shape[0] == 1 and self._channels == 3
+        if images.image_shape[1:] != preparation.image_shape[1:] or (
+            images.image_shape[0] != self._channels and not grey_as_colour
+        ):
             raise ValueError(
                 f"{images.name} holds images of shape {tuple(images.image_shape)}, the model takes "
                 f"{preparation.image_shape}."
@@ -162,6 +169,7 @@ class SetPictures(Pictures):
         first = start * size
         for pixels, labels in self._images.batches(size, start=start):
             names = [self._images.class_names[label] for label in labels.tolist()]
+            pixels = pixels if pixels.shape[1] == self._channels else pixels.repeat(1, self._channels, 1, 1)
             yield PictureBatch(pixels, [str(first + number) for number in range(len(names))], names)
             first += len(names)
 
