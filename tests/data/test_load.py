@@ -213,8 +213,11 @@ def test_stored_test_images_have_the_classes_that_remain(tmp_path: Path) -> None
             {"without_fold": 1, "pairs": "{here}/other.txt"},
             r"people: none of the 2 people of fold 1 of .*other.txt is a class here, such as 'ann'; give the list",
         ),
-        ({"without_fold": 1, "pairs": "{here}/none.txt"}, r"none\.txt: there is no such list of pairs\."),
-        ({"name": "digits", "without_fold": 1}, r"data set 'digits' has no list of pairs: name one by data\.pairs\."),
+        ({"without_fold": 1, "pairs": "{here}/none.txt"}, r"none\.txt: there is no such list of pairs"),
+        (
+            {"name": "digits", "without_fold": 1},
+            r"data set 'digits' has no list of pairs: name one by data\.pairs, which data\.without_fold=1 asks for, or",
+        ),
         ({"name": "{here}/people/ann", "without_fold": 1}, r"neither Parquet files nor train.rec nor a folder"),
     ],
 )

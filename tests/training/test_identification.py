@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +166,24 @@ def test_distractors_of_another_model_are_refused(run: Path, images: Path, tmp_p
         ValueError, match=r"x\.npy was not embedded by the model in .*run as it is used here; what differs: w"
     ):
         evaluate_identification(run, distractors=str(tmp_path / "x.npy"))
+
+
+def test_classes_that_the_run_left_out_are_told_of_other_images(
+    run: Path, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = DataConfig(name=str(images), size=8, min_images=3)
+    save_config(
+        make_config(None, {"data.name": str(images), "data.size": 8, "data.min_images": 3}), run / "config.yaml"
+    )
+    people(tmp_path / "other" / "train", names=("dan", "eve"))
+    people(tmp_path / "other" / "train", names=("kim",), num_each=1)
+    people(tmp_path / "other" / "test", names=("dan", "eve", "kim"))
+    other = replace(own, name=str(tmp_path / "other"))
+    summary, _ = evaluate_identification(run, data=other)
+    assert summary["results"]["closed-set"]["num_people"] == 2
+    told = "identification: of .*other too, as in the run, classes of fewer than 3 images are left out "
+    assert re.search(told + r"\(--data\.min_images 0 for all\)\.$", caplog.messages[0])
+    caplog.clear()
+    summary, _ = evaluate_identification(run, data=replace(other, min_images=0))
+    assert summary["results"]["closed-set"]["num_people"] == 3
+    assert not caplog.messages

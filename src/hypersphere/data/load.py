@@ -384,7 +384,13 @@ def _of_remaining(
     assert train.labels is not None
     without: set[str] = set()
     if config.without_fold is not None:
-        file = find_pairs(config)
+        try:
+            file = find_pairs(config)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{str(error).rstrip('.')}, which data.without_fold={config.without_fold} asks for, or leave nobody "
+                "out: --data.without_fold null."
+            ) from error
         without = people_of_fold(file, config.without_fold)
         if not without & set(train.class_names):
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
@@ -28,6 +29,8 @@ from hypersphere.training.pictures import Broken, FilePictures, Pictures, SetPic
 from hypersphere.training.settings import read_config
 
 __all__ = ["embed_files", "embed_run", "lines", "pictures_for", "write_embeddings"]
+
+logger = logging.getLogger(__name__)
 
 # seconds between two records of progress: what a killed process loses
 _EVERY = 2.0
@@ -108,21 +111,44 @@ def embed_run(
 
 
 def pictures_for(
-    embedder: Embedder, *, images: Sequence[Path] = (), data: DataConfig | None = None, split: str = "test"
+    embedder: Embedder,
+    *,
+    images: Sequence[Path] = (),
+    data: DataConfig | None = None,
+    split: str = "test",
+    who: str = "embed",
 ) -> Pictures:
     """The images that were asked for: files and folders, or a data set, or the run's own.
+
+    Settings by which the run leaves classes out are kept for a data set of another name, which may be the same one
+    elsewhere; a warning on the log names them.
 
     Raises:
         FileNotFoundError: if an image or the run's settings are not there.
         ValueError: if the images of a data set have another shape than the network takes.
     """
     if images:
-        return FilePictures(find_files(images), embedder.preparation)
+        return FilePictures(find_files(images, who=who), embedder.preparation)
+    own = read_config(embedder.folder / CONFIG_FILE).data if (embedder.folder / CONFIG_FILE).is_file() else None
+    data = data or own
     if data is None:
-        if not (embedder.folder / CONFIG_FILE).is_file():
-            raise FileNotFoundError(f"embed: {embedder.folder} names no data set ({CONFIG_FILE}); give images.")
-        data = read_config(embedder.folder / CONFIG_FILE).data
+        raise FileNotFoundError(f"{who}: {embedder.folder} names no data set ({CONFIG_FILE}); give images.")
+    if own is not None and data.name != own.name:
+        _tell_left_out(who, data, own)
     return SetPictures(load_images(data, split=split), split, embedder.preparation)
+
+
+def _tell_left_out(who: str, data: DataConfig, own: DataConfig) -> None:
+    """Warn of classes that other images lose by what was set for the run's own."""
+    kept = []
+    if data.min_images > 1 and data.min_images == own.min_images:
+        kept.append(f"classes of fewer than {data.min_images} images are left out (--data.min_images 0 for all)")
+    if data.without_fold is not None and data.without_fold == own.without_fold:
+        kept.append(
+            f"everybody in fold {data.without_fold} of its pairs is left out (--data.without_fold null for all)"
+        )
+    if kept:
+        logger.warning("%s: of %s too, as in the run, %s.", who, data.name, " and ".join(kept))
 
 
 def embed_files(embedder: Embedder, paths: Sequence[Path], *, who: str, skip_broken: bool = False) -> Embedded:

@@ -87,7 +87,7 @@ def evaluate_identification(
         flip = _recorded_flip(distractors) or "none"
     embedder = Embedder(folder, flip=flip, who="identification")
     among = _distractors(distractors, embedder, seed)
-    pictures = pictures_for(embedder, data=data, split=split)
+    pictures = pictures_for(embedder, data=data, split=split, who="identification")
     rows, names = _embed(pictures.batches(default_batch(embedder.preparation.image_shape)), embedder)
     known, people = np.unique(np.array(names), return_inverse=True)
     # the first image of each class in the order of the set
