@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -282,3 +283,26 @@ def test_larger_images_come_in_smaller_batches() -> None:
 @pytest.fixture(autouse=True)
 def _no_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYPERSPHERE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = people(tmp_path / "people"), tmp_path / "x.npy"
+    before = os.fsync
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(KeyboardInterrupt):
+        write_embeddings(out, Stopping(2), pictures(folder), facts=FACTS)
+    monkeypatch.setattr(os, "fsync", full)
+    words = (
+        r"^embed: .*x\.npy could not be written \(No space left on device\)\. Make room, then go on with --resume\.$"
+    )
+    with pytest.raises(OSError, match=words):
+        write_embeddings(out, sums, pictures(folder), facts=FACTS, resume=True)
+    assert not out.exists()
+    monkeypatch.setattr(os, "fsync", before)
+    write_embeddings(out, sums, pictures(folder), facts=FACTS, resume=True)
+    write_embeddings(tmp_path / "y.npy", sums, pictures(folder), facts=FACTS)
+    assert out.read_bytes() == (tmp_path / "y.npy").read_bytes()
+    assert EmbeddedFiles(out).index.read_bytes() == EmbeddedFiles(tmp_path / "y.npy").index.read_bytes()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -215,26 +216,27 @@ def write_embeddings(
         _check_same(facts, {name: known.get(name) for name in facts}, out)
         _remove_unfinished(files)
         return known | {"already_finished": True}
-    with _held(files.unfinished_rows) as rows, files.unfinished_index.open("ab") as index:
-        state = _begin(files, rows, index, facts, resume=resume)
-        _embed_rest(state, rows, index, embed, pictures, every=every, quiet=quiet)
-        broken = [Broken(**entry) for entry in state["left_out"]]
-        if broken and not (skip_broken and state["num_rows"]):
-            if not state["num_rows"]:
-                _remove_unfinished(files)
-            advice = " Leave them out with: --resume --skip-broken." if state["num_rows"] else ""
-            raise ValueError(f"embed: {_told(broken, len(pictures))}{advice}")
-        _rewrite_header(rows, state["num_rows"], facts["dim"])
-    written = {**facts, "num_rows": state["num_rows"], "left_out": state["left_out"]}
-    # from here until the new rows have its place, there are none: those of before do not fit the new index
-    out.unlink(missing_ok=True)
-    with files.unfinished_index.open("rb") as read, atomic_file(files.index) as kept:
-        for piece in iter(lambda: read.read(2**20), b""):
-            kept.write(piece)
-    write_atomically(files.facts, json.dumps(written, indent=2) + "\n")
-    # last, so that whoever sees it finds the others
-    os.replace(files.unfinished_rows, out)
-    _remove_unfinished(files)
+    with _told_when_full(out):
+        with _held(files.unfinished_rows) as rows, files.unfinished_index.open("ab") as index:
+            state = _begin(files, rows, index, facts, resume=resume)
+            _embed_rest(state, rows, index, embed, pictures, every=every, quiet=quiet)
+            broken = [Broken(**entry) for entry in state["left_out"]]
+            if broken and not (skip_broken and state["num_rows"]):
+                if not state["num_rows"]:
+                    _remove_unfinished(files)
+                advice = " Leave them out with: --resume --skip-broken." if state["num_rows"] else ""
+                raise ValueError(f"embed: {_told(broken, len(pictures))}{advice}")
+            _rewrite_header(rows, state["num_rows"], facts["dim"])
+        written = {**facts, "num_rows": state["num_rows"], "left_out": state["left_out"]}
+        # from here until the new rows have its place, there are none: those of before do not fit the new index
+        out.unlink(missing_ok=True)
+        with files.unfinished_index.open("rb") as read, atomic_file(files.index) as kept:
+            for piece in iter(lambda: read.read(2**20), b""):
+                kept.write(piece)
+        write_atomically(files.facts, json.dumps(written, indent=2) + "\n")
+        # last, so that whoever sees it finds the others
+        os.replace(files.unfinished_rows, out)
+        _remove_unfinished(files)
     return written | {"already_finished": False}
 
 
@@ -377,6 +379,19 @@ def _told(broken: Sequence[Broken], total: int) -> str:
 def _remove_unfinished(files: EmbeddedFiles) -> None:
     for path in (files.progress, files.unfinished_index, files.unfinished_rows):
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told_when_full(out: Path) -> Iterator[None]:
+    """Say what a full disk stopped, and what to do; the last record of progress holds."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"embed: {out} could not be written ({error.strerror}). Make room, then go on with --resume."
+        ) from error
 
 
 @contextlib.contextmanager
