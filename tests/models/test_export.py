@@ -467,6 +467,8 @@ def heads() -> Iterator[nn.Module]:
                 f"{name}_{scale}".replace(".", "_"): MarginHead(5, 4, margin=name, scale=scale)
                 for name, margin in MARGINS.items()
                 for scale in (("default", "feature", "learned", 12.5) if margin.normalized else ("default",))
+                # one whose loss is weighed by its scale has one number
+                if not (margin.weighs_loss and scale == "feature")
             }
             self.kinds = nn.ModuleDict(kinds)
 

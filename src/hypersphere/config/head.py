@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -94,6 +95,10 @@ class MarginScheduleConfig:
         require(
             "margin_schedule",
             {
+                **{
+                    f"{name} must be a number, got {value:g}.": math.isfinite(value)
+                    for name, value in (("first", self.first), ("last", self.last))
+                },
                 f"steps must be 1 or more, got {self.steps}.": self.steps >= 1,
                 f"begin must be 0 or more, got {self.begin}.": self.begin >= 0,
             },
