@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
+import pytest
 
 # tensors in tests are small, and threads of several processes would wait for each other; before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,3 +25,14 @@ annotation_checks.install("hypersphere")
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True, max_examples=50)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone; what it wrapped is collected first, as it hangs when destroyed later."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    yield
+    gc.collect()
+    dist.destroy_process_group()

@@ -7,8 +7,6 @@ import copy
 import io
 import math
 import pickle
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -287,14 +285,6 @@ def test_class_weights_that_are_none_are_refused_in_words() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ sharded
-
-
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[None]:
-    """A group of one process."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("alone")

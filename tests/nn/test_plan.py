@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -294,18 +293,15 @@ def test_layers_whose_weight_another_module_reads() -> None:
     assert reasons(model, linear=True) == {"0.read": f"is held by Reader, {read}", "1": "is the output layer"}
 
 
-def test_models_in_wrappers(tmp_path: Path) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
-    try:
-        wrapped = nn.parallel.DistributedDataParallel(network())
-        reason = "is wrapped as DistributedDataParallel; do this before it is wrapped"
-        assert reasons(wrapped) == {"DistributedDataParallel": reason}
-        assert reasons(nn.Sequential(wrapped, nn.Linear(3, 2))) == {"0": reason, "1": "is the output layer"}
-        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
-        sharded = torch.distributed.tensor.distribute_module(nn.Conv2d(2, 4, 3), mesh)
-        assert reasons(sharded) == {"Conv2d": "has a weight that is a DTensor, not a plain floating-point parameter"}
-    finally:
-        torch.distributed.destroy_process_group()
+@pytest.mark.usefixtures("alone")
+def test_models_in_wrappers() -> None:
+    wrapped = nn.parallel.DistributedDataParallel(network())
+    reason = "is wrapped as DistributedDataParallel; do this before it is wrapped"
+    assert reasons(wrapped) == {"DistributedDataParallel": reason}
+    assert reasons(nn.Sequential(wrapped, nn.Linear(3, 2))) == {"0": reason, "1": "is the output layer"}
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    sharded = torch.distributed.tensor.distribute_module(nn.Conv2d(2, 4, 3), mesh)
+    assert reasons(sharded) == {"Conv2d": "has a weight that is a DTensor, not a plain floating-point parameter"}
     assert converted(nn.DataParallel(network())) == ["module.0", "module.2.conv1", "module.2.conv2"]
 
 

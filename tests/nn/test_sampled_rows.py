@@ -225,21 +225,18 @@ def test_without_a_gradient_nothing_happens() -> None:
     assert torch.equal(head.weight, before)
 
 
-def test_a_wrapped_head_is_found(tmp_path: Path) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
-    try:
-        head = make()
-        wrapped = nn.parallel.DistributedDataParallel(head)
-        optimizer = OPTIMIZERS["momentum"](wrapped.parameters())
-        leave_unsampled_rows(optimizer, wrapped)
-        for _ in range(3):
-            optimizer.zero_grad()
-            wrapped(*batch()).backward()
-            before, rows = head.weight.detach().clone(), head.sampled.clone()
-            optimizer.step()
-            assert torch.equal((head.weight != before).any(dim=1), rows)
-    finally:
-        torch.distributed.destroy_process_group()
+@pytest.mark.usefixtures("alone")
+def test_a_wrapped_head_is_found() -> None:
+    head = make()
+    wrapped = nn.parallel.DistributedDataParallel(head)
+    optimizer = OPTIMIZERS["momentum"](wrapped.parameters())
+    leave_unsampled_rows(optimizer, wrapped)
+    for _ in range(3):
+        optimizer.zero_grad()
+        wrapped(*batch()).backward()
+        before, rows = head.weight.detach().clone(), head.sampled.clone()
+        optimizer.step()
+        assert torch.equal((head.weight != before).any(dim=1), rows)
 
 
 def test_wrong_use_is_refused_in_words() -> None:

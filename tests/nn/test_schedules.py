@@ -165,15 +165,12 @@ def test_a_resumed_schedule_goes_on_exactly(kind: str, tmp_path: Path) -> None:
         resumed.step()
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_wrapped_head_is_found(kind: str, tmp_path: Path) -> None:
+def test_a_wrapped_head_is_found(kind: str) -> None:
     head = make(scale=12.0)
     assert KINDS[kind](torch.compile(head, backend="eager")).head is head
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
-    try:
-        assert KINDS[kind](nn.parallel.DistributedDataParallel(head)).head is head
-    finally:
-        torch.distributed.destroy_process_group()
+    assert KINDS[kind](nn.parallel.DistributedDataParallel(head)).head is head
 
 
 @pytest.mark.parametrize("kind", KINDS)
