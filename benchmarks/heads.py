@@ -84,10 +84,12 @@ def rows() -> Iterator[Row]:
         for margin in (*TARGET_ONLY, *OTHERS):
             head = Pass(MarginHead(DIM, num_classes, margin=margin), *given)
             promised = margin in TARGET_ONLY and num_classes > 1_000
-            yield compare(f"{margin}, C={num_classes}", against, head, plain, bound=1.2 if promised else None)
+            bound, rounds = (1.2, 11) if promised else (None, 5)
+            yield compare(f"{margin}, C={num_classes}", against, head, plain, bound=bound, rounds=rounds)
         for margin, make in peers(num_classes).items():
             peer = Pass(make(), *given)
-            yield compare(f"pytorch-metric-learning {margin}, C={num_classes}", against, peer, plain, bound=None)
+            name = f"pytorch-metric-learning {margin}, C={num_classes}"
+            yield compare(name, against, peer, plain, bound=None, rounds=5)
     given = batch(MILLION)
     plain = Pass(Plain(MILLION), *given)
     for margin in ("sphereface", "arcface"):

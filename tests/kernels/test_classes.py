@@ -205,6 +205,15 @@ def test_norms_are_taken_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     assert torch.equal(inverse_norms(weight), whole)
 
 
+@pytest.mark.parametrize("row", [1.0, 0.0, 1e-20, 1e18])
+def test_norms_without_a_graph_are_the_same(row: float) -> None:
+    weight = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    weight[3] *= row
+    with torch.no_grad():
+        found = inverse_norms(weight)
+    torch.testing.assert_close(found, inverse_norms(weight), rtol=1e-6, atol=0)
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch's own forward-mode formulas
 def test_why_it_cannot_run() -> None:
     class Named(Tensor):

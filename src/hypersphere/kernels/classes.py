@@ -33,6 +33,8 @@ _DEVICE_CHUNK = 2**25
 _KEPT = 2**25
 # numbers of a class matrix that are copied at a time while its norms are taken
 _NORM_CHUNK = 2**18
+# norms whose squares neither underflow nor overflow, in float32 too
+_ORDINARY = (1e-12, 1e12)
 
 
 class Comparison(NamedTuple):
@@ -91,10 +93,14 @@ def reasons_not(*tensors: Tensor) -> list[str]:
         return ["a compiler or exporter fuses the plain form itself"]
     others = {type(tensor).__name__ for tensor in tensors if type(tensor) not in (Tensor, torch.nn.Parameter)}
     reasons = [f"it takes plain tensors, and was given a {name}" for name in sorted(others)]
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None
-    if transformed or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
+    if _transformed() or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
         reasons.append("torch.func and forward-mode derivatives are for the plain form")
     return reasons
+
+
+def _transformed() -> bool:
+    """Whether torch.func looks on."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def inverse_norms(weight: Tensor) -> Tensor:
@@ -102,6 +108,13 @@ def inverse_norms(weight: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         # a compiler makes one loop of it by itself
         return unit_rows(weight)[1]
+    if weight.device.type == "cpu" and not torch.is_grad_enabled() and not _transformed():
+        norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+        low, high = _ORDINARY
+        if bool(((norms > low) & (norms < high)).all()):
+            # one pass; without a graph, as the second derivative of a norm is another
+            inverse: Tensor = norms.reciprocal_()
+            return inverse
     size = _NORM_CHUNK if weight.device.type == "cpu" else 64 * _NORM_CHUNK
     rows = max(1, size // max(1, weight.shape[1]))
     return torch.cat([unit_rows(block)[1] for block in weight.split(rows)])
