@@ -3,17 +3,31 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append", "entries", "hypersphere", "lines_of", "spread", "train"]
+__all__ = ["append", "command_line", "entries", "hypersphere", "lines_of", "spread", "train"]
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def command_line(
+    doc: str | None, study: str, stages: Sequence[str], names: Sequence[str], kind: str
+) -> argparse.ArgumentParser:
+    """What every study takes: a stage, a seed, threads, where runs go, and which of its names (each a `kind`) to do."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=stages)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs") / study, help="where run folders go")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar=kind.upper())
+    return parser
 
 
 def hypersphere(*words: str) -> str | None:

@@ -9,7 +9,6 @@ A run that is in the results already is left out. The recipes are lfw-softmax, l
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hypersphere.evaluation import paired_bootstrap
-from studies.common import append, entries, hypersphere, spread, train
+from studies.common import append, command_line, entries, hypersphere, spread, train
 
 STUDY = "faces"
 RECIPES = ("lfw-softmax", "lfw-sphereface", "lfw-sphereface-plus")
@@ -69,13 +68,8 @@ def table() -> None:
 
 def main() -> None:
     """Read the command line and go."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("run", "table"))
+    parser = command_line(__doc__, STUDY, ("run", "table"), RECIPES, "recipe")
     parser.add_argument("--fold", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("runs/faces"), help="where run folders go")
-    parser.add_argument("--only", nargs="+", choices=RECIPES, default=RECIPES, metavar="RECIPE")
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
     arguments = parser.parse_args()
     if arguments.stage == "table":

@@ -11,14 +11,13 @@ SphereNet's (16/24/32), milestones at the published shares of the run, BatchNorm
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-from studies.common import append, entries, lines_of, spread, train
+from studies.common import append, command_line, entries, lines_of, spread, train
 
 STUDY = "operators"
 RATES = (5e-4, 1.5e-3, 4.5e-3, 1.35e-2)
@@ -127,13 +126,7 @@ def table() -> None:
 
 def main() -> None:
     """Read the command line and go."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("tune", "run", "table"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("runs/operators"), help="where run folders go")
-    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), metavar="NETWORK")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, STUDY, ("tune", "run", "table"), list(NETWORKS), "network").parse_args()
     if arguments.stage == "table":
         table()
         return

@@ -9,7 +9,6 @@ A run that is in the results already is left out. Figures are drawn from the run
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from hypersphere.analysis.gaps import class_gaps
 from hypersphere.models import load_classifier
-from studies.common import append, entries, lines_of, spread, train
+from studies.common import append, command_line, entries, lines_of, spread, train
 
 STUDY = "planes"
 RECIPES = ("softmax", "l-softmax", "sphereface-m1", "sphereface-m2", "sphereface-m3", "sphereface-m4")
@@ -65,13 +64,7 @@ def table() -> None:
 
 def main() -> None:
     """Read the command line and go."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("run", "table"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("runs/planes"), help="where run folders go")
-    parser.add_argument("--only", nargs="+", choices=RECIPES, default=RECIPES, metavar="RECIPE")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, STUDY, ("run", "table"), RECIPES, "recipe").parse_args()
     if arguments.stage == "table":
         table()
         return

@@ -8,14 +8,11 @@ object.
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import sys
-import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ import torch
 
 from hypersphere.training.embed import write_embeddings
 from hypersphere.training.pictures import Broken, PictureBatch, Pictures
+from killed_children import in_child, moments
 
 # every line of these files is a moment at which a process can be killed
 WATCHED = ("training/embed.py", "training/embedded.py", "hypersphere/files.py")
@@ -58,40 +56,6 @@ def embed(out: Path, *, resume: bool) -> None:
     write_embeddings(out, features, Drawn(), facts=FACTS, resume=resume, skip_broken=True, every=0.0)
 
 
-def in_child(out: Path, *, resume: bool, fatal: int | None) -> tuple[bool, int]:
-    """Whether a child embedded to the end, and how many lines it ran."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def line(frame: FrameType, event: str, argument: Any) -> Any:
-            nonlocal count
-            if not frame.f_code.co_filename.endswith(WATCHED):
-                return None
-            if event == "line":
-                count += 1
-                if count == fatal:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return line
-
-        try:
-            sys.settrace(line)
-            embed(out, resume=resume)
-            sys.settrace(None)
-            os.write(writer, str(count).encode())
-        except BaseException:
-            traceback.print_exc()
-        os._exit(0)
-    os.close(writer)
-    _, status = os.waitpid(child, 0)
-    with os.fdopen(reader) as pipe:
-        told = pipe.read()
-    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    assert told or killed, f"a child ended with status {status} and without a word; its traceback is above"
-    return bool(told), int(told or 0)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder, hidden ones included."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -101,20 +65,20 @@ def main(folder: Path, num_trials: int, seed: int) -> dict[str, Any]:
     """Trials: each is killed up to three times at random lines, then ends."""
     whole = folder / "whole"
     whole.mkdir()
-    _, num_lines = in_child(whole / "x.npy", resume=False, fatal=None)
+    _, num_lines = in_child(partial(embed, whole / "x.npy", resume=False), WATCHED, fatal=None)
     expected = contents(whole)
     generator = random.Random(seed)
     kills, different = 0, []
     for trial in range(num_trials):
         out = folder / f"trial-{trial}" / "x.npy"
         out.parent.mkdir()
-        moments = [generator.randint(1, num_lines) for _ in range(generator.randint(1, 3))]
-        for number, fatal in enumerate(moments):
-            done, _ = in_child(out, resume=number > 0, fatal=fatal)
+        lines = moments(generator, num_lines)
+        for number, fatal in enumerate(lines):
+            done, _ = in_child(partial(embed, out, resume=number > 0), WATCHED, fatal=fatal)
             kills += not done
-        in_child(out, resume=True, fatal=None)
+        in_child(partial(embed, out, resume=True), WATCHED, fatal=None)
         if contents(out.parent) != expected:
-            different.append(moments)
+            different.append(lines)
     return {"lines": num_lines, "kills": kills, "different": different, "files": sorted(expected)}
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from hypersphere.models import CNN
+from module_checks import check_compiled, check_meta_then_real, check_round_trip
 
 TINY = {"convs_per_block": 2, "widths": [4, 6], "image_shape": (2, 8, 8)}
 
@@ -119,29 +119,15 @@ def test_trains_in_bfloat16_with_channels_last() -> None:
 
 
 def test_compiled_equals_eager() -> None:
-    torch.compiler.reset()
-    model = CNN(**TINY).eval()
-    images = torch.randn(4, 2, 8, 8)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images), model(images))
+    check_compiled(CNN(**TINY))
 
 
 def test_meta_then_real() -> None:
-    with torch.device("meta"):
-        model = CNN(**TINY)
-    assert {p.device.type for p in model.parameters()} == {"meta"}
-    model.to_empty(device="cpu").reset_parameters()
-    assert model(torch.randn(2, 2, 8, 8)).isfinite().all()
-    assert next(CNN(**TINY, device="meta", dtype=torch.float64).parameters()).dtype == torch.float64
+    check_meta_then_real(functools.partial(CNN, **TINY))
 
 
 def test_state_and_copy_round_trip() -> None:
-    model = CNN(**TINY).eval()
-    other = CNN(**TINY).eval()
-    other.load_state_dict(model.state_dict(), strict=True)
-    images = torch.randn(2, 2, 8, 8)
-    assert torch.equal(other(images), model(images))
-    assert torch.equal(copy.deepcopy(model)(images), model(images))
+    check_round_trip(functools.partial(CNN, **TINY))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 
 from hypersphere.models import Classifier, DigitsCNN
 from hypersphere.nn import MarginHead
+from module_checks import check_compiled
 
 
 @pytest.fixture
@@ -29,10 +30,7 @@ def test_shapes() -> None:
 
 
 def test_compiled_equals_eager() -> None:
-    torch.compiler.reset()
-    model, images = DigitsCNN(4).eval(), torch.randn(4, 1, 8, 8)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images), model(images))
+    check_compiled(DigitsCNN(4))
 
 
 @pytest.mark.usefixtures("one_thread")

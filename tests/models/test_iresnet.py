@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hypersphere.models import IResNet, build
 from hypersphere.models.iresnet import NormFirstUnit
 from hypersphere.nn import SphereConv2d
+from module_checks import check_compiled, check_meta_then_real, check_round_trip
 
 TINY: dict[str, Any] = {"units": [1, 2], "base_width": 4, "num_features": 5, "image_shape": (3, 10, 7)}
 # depth -> units of each stage, and the published millions of parameters
@@ -171,32 +172,15 @@ def test_trains_in_bfloat16_with_channels_last_and_gives_features_in_float32() -
 
 
 def test_compiled_equals_eager() -> None:
-    torch.compiler.reset()
-    model = IResNet(**TINY).eval()
-    images = torch.randn(4, 3, 10, 7)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images), model(images))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert compiled(images).dtype == torch.float32
+    check_compiled(IResNet(**TINY))
 
 
 def test_meta_then_real() -> None:
-    with torch.device("meta"):
-        model = IResNet(**TINY)
-    assert {p.device.type for p in model.parameters()} == {"meta"}
-    model.to_empty(device="cpu").reset_parameters()
-    assert model(torch.randn(2, 3, 10, 7)).isfinite().all()
-    made = IResNet(**TINY, device="meta", dtype=torch.float64)
-    assert {(p.device.type, p.dtype) for p in made.parameters()} == {("meta", torch.float64)}
+    check_meta_then_real(functools.partial(IResNet, **TINY))
 
 
 def test_state_and_copy_round_trip() -> None:
-    model, other = IResNet(**TINY).eval(), IResNet(**TINY).eval()
-    other.load_state_dict(model.state_dict(), strict=True)
-    images = torch.randn(2, 3, 10, 7)
-    assert torch.equal(other(images), model(images))
-    copied = copy.deepcopy(model)
-    assert torch.equal(copied(images), model(images))
+    copied = check_round_trip(functools.partial(IResNet, **TINY))
     assert not copied.feature_norm.weight.requires_grad
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from hypersphere.data import load_images, normalize_pixels
 from hypersphere.models import MnistCNN, build
+from module_checks import check_compiled
 
 
 def test_layers_stand_as_in_the_pictures_of_the_papers() -> None:
@@ -49,10 +50,7 @@ def test_features_are_float32_in_bfloat16_too() -> None:
 
 
 def test_compiled_equals_eager() -> None:
-    torch.compiler.reset()
-    model, images = MnistCNN(4).eval(), torch.randn(4, 1, 28, 28)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images), model(images))
+    check_compiled(MnistCNN(4))
 
 
 @pytest.fixture

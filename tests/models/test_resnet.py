@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hypersphere.models import ResNet, build
+from module_checks import check_compiled, check_meta_then_real, check_round_trip
 
 TINY: dict[str, Any] = {"units": [1, 2], "base_width": 4, "image_shape": (2, 8, 8)}
 
@@ -179,30 +180,16 @@ def test_trains_in_bfloat16_with_channels_last() -> None:
 
 @pytest.mark.parametrize("arguments", [{}, {"layout": "entry", "stem": "large", "tf_padding": True, "pool": "full"}])
 def test_compiled_equals_eager(arguments: dict[str, Any]) -> None:
-    torch.compiler.reset()
-    model = ResNet(**TINY, **arguments).eval()
-    images = torch.randn(4, 2, 8, 8)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images), model(images))
+    check_compiled(ResNet(**TINY, **arguments))
 
 
 def test_meta_then_real() -> None:
-    with torch.device("meta"):
-        model = ResNet(**TINY, activation="prelu")
-    assert {p.device.type for p in model.parameters()} == {"meta"}
-    model.to_empty(device="cpu").reset_parameters()
-    assert model(torch.randn(2, 2, 8, 8)).isfinite().all()
+    model = check_meta_then_real(functools.partial(ResNet, **TINY, activation="prelu"))
     assert torch.equal(model.root.activation.weight, torch.zeros(4))
-    made = ResNet(**TINY, activation="prelu", device="meta", dtype=torch.float64)
-    assert {(p.device.type, p.dtype) for p in made.parameters()} == {("meta", torch.float64)}
 
 
 def test_state_and_copy_round_trip() -> None:
-    model, other = ResNet(**TINY).eval(), ResNet(**TINY).eval()
-    other.load_state_dict(model.state_dict(), strict=True)
-    images = torch.randn(2, 2, 8, 8)
-    assert torch.equal(other(images), model(images))
-    assert torch.equal(copy.deepcopy(model)(images), model(images))
+    check_round_trip(functools.partial(ResNet, **TINY))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hypersphere.models import SphereFaceNet, build
 from hypersphere.models.sphereface import ResidualBranch
 from hypersphere.nn import SphereConv2d
+from module_checks import check_compiled, check_meta_then_real, check_round_trip
 
 TINY: dict[str, Any] = {"units": [0, 1, 2], "base_width": 4, "num_features": 5, "image_shape": (3, 14, 12)}
 # depth -> units of each stage, and millions of parameters with the biases that the released code holds at zero
@@ -160,31 +161,15 @@ def test_trains_in_bfloat16_with_channels_last_and_gives_features_in_float32() -
 
 
 def test_compiled_equals_eager() -> None:
-    torch.compiler.reset()
-    model = SphereFaceNet(**TINY).eval()
-    images = torch.randn(4, 3, 14, 12)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images), model(images))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert compiled(images).dtype == torch.float32
+    check_compiled(SphereFaceNet(**TINY))
 
 
 def test_meta_then_real() -> None:
-    with torch.device("meta"):
-        model = SphereFaceNet(**TINY)
-    assert {p.device.type for p in model.parameters()} == {"meta"}
-    model.to_empty(device="cpu").reset_parameters()
-    assert model(torch.randn(2, 3, 14, 12)).isfinite().all()
-    made = SphereFaceNet(**TINY, device="meta", dtype=torch.float64)
-    assert {(p.device.type, p.dtype) for p in made.parameters()} == {("meta", torch.float64)}
+    check_meta_then_real(functools.partial(SphereFaceNet, **TINY))
 
 
 def test_state_and_copy_round_trip() -> None:
-    model, other = SphereFaceNet(**TINY), SphereFaceNet(**TINY)
-    other.load_state_dict(model.state_dict(), strict=True)
-    images = torch.randn(2, 3, 14, 12)
-    assert torch.equal(other(images), model(images))
-    assert torch.equal(copy.deepcopy(model)(images), model(images))
+    check_round_trip(functools.partial(SphereFaceNet, **TINY))
 
 
 def test_a_branch_adds_to_its_input() -> None:

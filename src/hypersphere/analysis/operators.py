@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -17,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
-from hypersphere.evaluation.classification import npz_archive
-from hypersphere.files import write_atomically
+from hypersphere.evaluation.results import write_results
 from hypersphere.formulas.angles import ANGLES
 from hypersphere.formulas.directions import full_precision
 from hypersphere.formulas.magnitudes import MAGNITUDES
@@ -380,10 +378,7 @@ def write_operators(
             }
         )
     summary = {"protocol": "operators", "split": split, "num_samples": num_samples, "step": step, "layers": layers}
-    folder = run / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "operators.npz", npz_archive(arrays))
-    write_atomically(folder / "operators.json", json.dumps(summary, indent=2) + "\n")
+    write_results(run, "operators", summary, arrays)
     return summary
 
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from hypersphere.config.ranges import require
+from hypersphere.config.ranges import at_least, require
 
 __all__ = ["AdversaryConfig"]
 
@@ -42,7 +42,7 @@ class AdversaryConfig:
                     self.norm != "linf" or self.epsilon <= 1 or self.epsilon == math.inf
                 ),
                 f"step_size must be above 0, got {self.step_size:g}.": 0 < self.step_size < math.inf,
-                f"steps must be 1 or more, got {self.steps}.": self.steps >= 1,
+                **at_least(1, steps=self.steps),
             },
         )
 

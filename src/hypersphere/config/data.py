@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hypersphere.config.ranges import require
+from hypersphere.config.ranges import at_least, require
 from hypersphere.config.sizes import sides, size_problem
 
 __all__ = ["DataConfig"]
@@ -87,14 +87,14 @@ class DataConfig:
             | {
                 f"validation must lie in [0, 1), got {self.validation:g}.": 0 <= self.validation < 1,
                 f"test_share must lie in [0, 1), got {self.test_share:g}.": 0 <= self.test_share < 1,
-                f"min_images must be 0 or more, got {self.min_images}.": self.min_images >= 0,
-                f"without_fold must be 1 or more, got {self.without_fold}.": (self.without_fold or 1) >= 1
-                and self.without_fold != 0,
-                f"images_per_identity must be 1 or more, got {self.images_per_identity}.": self.images_per_identity
-                >= 1,
-                f"padding must be 0 or more, got {self.padding}.": self.padding >= 0,
+                **at_least(0, min_images=self.min_images, padding=self.padding),
                 f"crop must be no more than size, got {self.crop} of {self.size}.": bool(wrong) or self._crop_fits(),
-                f"shuffle_buffer must be 1 or more, got {self.shuffle_buffer}.": self.shuffle_buffer >= 1,
+                **at_least(
+                    1,
+                    without_fold=self.without_fold,
+                    images_per_identity=self.images_per_identity,
+                    shuffle_buffer=self.shuffle_buffer,
+                ),
                 f"every number of std must be above 0, got {self.std}.": min(self.std, default=0) > 0,
                 f"every fraction of keep must lie in [0, 1], got {self.keep}.": all(
                     0 <= share <= 1 for share in self.keep.values()

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hypersphere.config.ranges import require
+from hypersphere.config.ranges import at_least, require
 
 __all__ = ["AnnealingConfig", "HeadConfig", "MarginScheduleConfig", "ScaleScheduleConfig"]
 
@@ -69,7 +69,7 @@ class AnnealingConfig:
     def __post_init__(self) -> None:
         require(
             "annealing",
-            {f"{name} must be 0 or more, got {value:g}.": value >= 0 for name, value in vars(self).items()},
+            at_least(0, base=self.base, gamma=self.gamma, power=self.power, minimum=self.minimum),
         )
 
 
@@ -99,8 +99,8 @@ class MarginScheduleConfig:
                     f"{name} must be a number, got {value:g}.": math.isfinite(value)
                     for name, value in (("first", self.first), ("last", self.last))
                 },
-                f"steps must be 1 or more, got {self.steps}.": self.steps >= 1,
-                f"begin must be 0 or more, got {self.begin}.": self.begin >= 0,
+                **at_least(1, steps=self.steps),
+                **at_least(0, begin=self.begin),
             },
         )
 
@@ -128,7 +128,7 @@ class ScaleScheduleConfig:
                 f"first and last must both be above 0, or both 0, got {self.first:g} and {self.last:g}.": (
                     (self.first > 0 and self.last > 0) or self.first == self.last == 0
                 ),
-                f"steps must be 1 or more, got {self.steps}.": self.steps >= 1,
-                f"begin must be 0 or more, got {self.begin}.": self.begin >= 0,
+                **at_least(1, steps=self.steps),
+                **at_least(0, begin=self.begin),
             },
         )

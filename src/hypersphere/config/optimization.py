@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hypersphere.config.ranges import require
+from hypersphere.config.ranges import at_least, require
 
 __all__ = ["OptimizerConfig", "ScheduleConfig", "TrainingConfig"]
 
@@ -57,8 +57,7 @@ class OptimizerConfig:
                     0 < self.bias_rate_factor < math.inf
                 ),
                 f"momentum must lie in [0, 1), got {self.momentum:g}.": 0 <= self.momentum < 1,
-                f"weight_decay must be 0 or more, got {self.weight_decay:g}.": self.weight_decay >= 0,
-                f"project_every must be 0 or more, got {self.project_every}.": self.project_every >= 0,
+                **at_least(0, weight_decay=self.weight_decay, project_every=self.project_every),
                 "nesterov needs a momentum above 0.": not self.nesterov or self.momentum > 0,
             },
         )
@@ -96,7 +95,7 @@ class ScheduleConfig:
                 f"milestones and warmup are fractions of the run with unit 'run', got {self.milestones} and "
                 f"{self.warmup:g}. Set schedule.unit to epochs or steps for counts.": inside,
                 f"factor must lie in (0, 1], got {self.factor:g}.": 0 < self.factor <= 1,
-                f"warmup must be 0 or more, got {self.warmup:g}.": self.warmup >= 0,
+                **at_least(0, warmup=self.warmup),
                 f"final must lie in [0, 1], got {self.final:g}.": 0 <= self.final <= 1,
                 "name 'steps' needs milestones.": self.name != "steps" or bool(self.milestones),
             },
@@ -146,17 +145,14 @@ class TrainingConfig:
     recalibrate: int = 0
 
     def __post_init__(self) -> None:
-        whole = {name: getattr(self, name) for name in ("batch_size", "accumulate", "log_every", "checkpoint_every")}
+        whole = ("batch_size", "accumulate", "log_every", "checkpoint_every", "steps", "threads")
         require(
             "training",
-            {f"{name} must be 1 or more, got {value}.": value >= 1 for name, value in whole.items()}
+            at_least(1, **{name: getattr(self, name) for name in whole})
             | {
                 f"epochs must be above 0, got {self.epochs:g}.": 0 < self.epochs < math.inf,
-                f"steps must be 1 or more, got {self.steps}.": self.steps is None or self.steps >= 1,
                 f"clip must be above 0, got {self.clip}.": self.clip is None or self.clip > 0,
-                f"seed must be 0 or more, got {self.seed}.": self.seed >= 0,
-                f"threads must be 1 or more, got {self.threads}.": self.threads is None or self.threads >= 1,
-                f"recalibrate must be 0 or more, got {self.recalibrate}.": self.recalibrate >= 0,
+                **at_least(0, seed=self.seed, recalibrate=self.recalibrate),
                 f"evaluate_every must be above 0, got {self.evaluate_every:g}.": self.evaluate_every > 0,
                 f"accumulate must not exceed batch_size, got {self.accumulate} and {self.batch_size}.": (
                     self.accumulate <= self.batch_size

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hypersphere.config.ranges import layer_weights, require
+from hypersphere.config.ranges import at_least, layer_weights, require
 
 __all__ = ["CompressionConfig", "EnergyConfig", "MonitorConfig", "OrthogonalityConfig", "UniformityConfig"]
 
@@ -47,8 +46,7 @@ class EnergyConfig:
             "energy",
             layer_weights(self.hidden_weight, self.output_weight, False)
             | {
-                f"power must be 0 or more, got {self.power:g}.": 0 <= self.power < math.inf,
-                f"eps must be 0 or more, got {self.eps:g}.": self.eps >= 0,
+                **at_least(0, power=self.power, eps=self.eps),
             },
         )
 
@@ -95,13 +93,9 @@ class CompressionConfig:
         require(
             "compression",
             {
-                f"dim must be 2 or more, got {self.dim}.": self.dim >= 2,
-                f"num_projections must be 1 or more, got {self.num_projections}.": self.num_projections >= 1,
-                f"redraw_every must be 1 or more, got {self.redraw_every}.": self.redraw_every is None
-                or self.redraw_every >= 1,
-                f"inner_steps must be 0 or more, got {self.inner_steps}.": self.inner_steps is None
-                or self.inner_steps >= 0,
-                f"inner_rate must be 0 or more, got {self.inner_rate:g}.": 0 <= self.inner_rate < math.inf,
+                **at_least(2, dim=self.dim),
+                **at_least(1, num_projections=self.num_projections, redraw_every=self.redraw_every),
+                **at_least(0, inner_steps=self.inner_steps, inner_rate=self.inner_rate),
             },
         )
 
@@ -127,8 +121,7 @@ class UniformityConfig:
     def __post_init__(self) -> None:
         require(
             "uniformity",
-            layer_weights(self.hidden_weight, self.output_weight, self.kind != "none")
-            | {f"eps must be 0 or more, got {self.eps:g}.": self.eps >= 0},
+            layer_weights(self.hidden_weight, self.output_weight, self.kind != "none") | at_least(0, eps=self.eps),
         )
 
 

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypersphere.files import write_atomically
+from hypersphere.evaluation.results import write_results
 
-__all__ = ["Classification", "classify", "npz_archive", "write_classification"]
+__all__ = ["Classification", "classify", "write_classification"]
 
 Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -145,21 +142,5 @@ def write_classification(
     }
     if result.features is not None:
         arrays["features"] = result.features
-    folder = run / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{stem}.npz", npz_archive(arrays))
-    write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+    write_results(run, stem, summary, arrays)
     return summary
-
-
-def npz_archive(arrays: dict[str, np.ndarray]) -> bytes:
-    """An .npz whose bytes depend on its arrays alone, not on the hour."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(
-                zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue(), zipfile.ZIP_DEFLATED
-            )
-    return buffer.getvalue()

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from hypersphere.evaluation.classification import npz_archive
 from hypersphere.evaluation.distractors import AmongDistractors
 from hypersphere.evaluation.gallery import ClosedSet, OpenSet
-from hypersphere.files import write_atomically
+from hypersphere.evaluation.results import write_results
 
 __all__ = ["Identification", "write_identification"]
 
@@ -65,8 +63,5 @@ def write_identification(
     arrays: dict[str, np.ndarray] = {
         f"{name}.{key}": array for name, result in results.items() for key, array in result.arrays().items()
     }
-    folder = run / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{stem}.npz", npz_archive(arrays))
-    write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+    write_results(run, stem, summary, arrays)
     return summary

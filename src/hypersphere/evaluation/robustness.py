@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from hypersphere.checks import check_count
 from hypersphere.evaluation.attacks import Logits, input_gradient
-from hypersphere.evaluation.classification import npz_archive
 from hypersphere.evaluation.masking import Finding, masking_findings
 from hypersphere.evaluation.minimum_norm import (
     MINIMUM_ATTACKS,
@@ -26,7 +24,7 @@ from hypersphere.evaluation.minimum_norm import (
     smallest_perturbation,
 )
 from hypersphere.evaluation.protocol import EPSILON, TRANSFERRED, Attack, choose_attacks
-from hypersphere.files import write_atomically
+from hypersphere.evaluation.results import write_results
 
 __all__ = ["Robustness", "measure_robustness", "write_robustness"]
 
@@ -270,10 +268,7 @@ def write_robustness(
     arrays |= {f"fooled_{name}": found for name, found in result.fooled.items()}
     arrays |= {f"transferred_{name}": found for name, found in result.transferred.items()}
     arrays |= {f"smallest_{norm}": sizes for norm, sizes in result.smallest.items()}
-    folder = run / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{stem}.npz", npz_archive(arrays))
-    write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+    write_results(run, stem, summary, arrays)
     return summary
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,13 +13,12 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import lookup
-from hypersphere.evaluation.classification import npz_archive
 from hypersphere.evaluation.embeddings import Embeddings, as_embeddings, fuse_flips
 from hypersphere.evaluation.intervals import auc_interval
 from hypersphere.evaluation.pairs import Pairs
+from hypersphere.evaluation.results import write_results
 from hypersphere.evaluation.roc import Roc, roc_curve
 from hypersphere.evaluation.thresholds import PROTOCOLS
-from hypersphere.files import write_atomically
 from hypersphere.formulas.directions import unit_rows
 
 __all__ = ["FARS", "Verification", "verify", "verify_scores", "write_verification"]
@@ -288,8 +286,5 @@ def write_verification(
         "correct": result.correct,
     }
     arrays |= {"roc_far": drawn.far, "roc_tar": drawn.tar, "roc_thresholds": drawn.thresholds}
-    folder = run / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{stem}.npz", npz_archive(arrays))
-    write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+    write_results(run, stem, summary, arrays)
     return summary

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""What an evaluation leaves in a run folder: a JSON of what was found and an archive of arrays, whole or not there."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hypersphere.files import write_atomically
+
+__all__ = ["write_results"]
+
+
+def write_results(run: Path, stem: str, summary: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write `evaluation/<stem>.npz`, then `.json`, into a run folder; the older ones are replaced.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    folder = run / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{stem}.npz", _archive(arrays))
+    write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _archive(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An .npz whose bytes depend on its arrays alone, not on the hour."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(
+                zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue(), zipfile.ZIP_DEFLATED
+            )
+    return buffer.getvalue()
