@@ -133,7 +133,7 @@ def test_what_is_no_experiment_is_refused() -> None:
     with pytest.raises(ValueError, match=r"rank must be at most 1, got 2\. Ask for more ranks"):
         identify_among_distractors(probes, [1, 1, 2, 2], distractors).rate(2)
     wide = np.zeros((10_000, DIM), dtype=np.float32)
-    sentence = r"needs the 4001 highest impostor scores, so memory must be 384096 bytes or more, got 200000\. Give more"
+    sentence = r"the 4001 highest impostor scores, so memory must be 384096 bytes \(1 MiB\) or more, got 200000\. Give"
     with pytest.raises(ValueError, match=sentence):
         identify_among_distractors(probes, [1, 1, 2, 2], wide, fars=(0.1,), memory=200_000)
 

@@ -116,12 +116,12 @@ def test_names_are_whole_numbers() -> None:
 @pytest.mark.parametrize("dim", [2, 512, 4096])
 def test_memory_is_enough_or_the_sentence_says_how_much_is(dim: int) -> None:
     with pytest.raises(
-        ValueError, match=r"here: memory must be \d+ bytes or more for \d+ features, got 1000\."
+        ValueError, match=r"here: memory must be \d+ bytes \(\d+ MiB\) or more for \d+ features, got 1000\."
     ) as error:
         rows_within("here", 1000, dim=dim, per_query=24)
     least = int(str(error.value).split("must be ")[1].split(" bytes")[0])
     assert min(rows_within("here", least, dim=dim, per_query=24)) >= 1
-    with pytest.raises(ValueError, match=r"bytes or more"):
+    with pytest.raises(ValueError, match=r"MiB\) or more"):
         rows_within("here", least - 1, dim=dim, per_query=24)
     num_queries, num_rows = rows_within("here", 2**28, dim=dim, per_query=24)
     assert 48 * dim * (num_queries + num_rows) + 32 * num_queries * num_rows + 24 * num_queries <= 2**28

@@ -133,7 +133,7 @@ def test_what_cannot_be_searched_is_refused(backend: str) -> None:
         search(rows(5, 0), rows(1, 0), 0, backend=backend)
     with pytest.raises(ValueError, match=r"search: expected queries of 5 features, got shape \(1, 3\)"):
         search(rows(5, 0), np.zeros((1, 3)), 1, backend=backend)
-    with pytest.raises(ValueError, match=r"search: memory must be \d+ bytes or more for 5 features, got 100"):
+    with pytest.raises(ValueError, match=r"search: memory must be \d+ bytes \(1 MiB\) or more for 5 features, got 100"):
         search(rows(5, 0), rows(1, 0), 1, memory=100)
     broken = rows(5, 0)
     broken[2] = np.nan

@@ -183,7 +183,8 @@ class _Largest:
         if needed > memory:
             raise ValueError(
                 f"{who}: the largest of fars needs the {count} highest impostor scores, so memory must be "
-                f"{2 * needed} bytes or more, got {2 * memory}. Give more, or leave out rates that large."
+                f"{2 * needed} bytes ({-(-needed // 2**19)} MiB) or more, got {2 * memory}. Give more, or leave out "
+                "rates that large."
             )
         self.count, self.held, self.pending = count, like.new_empty(0), 0
         self.parts: list[Tensor] = []

@@ -225,5 +225,7 @@ def rows_within(who: str, memory: int, *, dim: int, per_query: int = 0) -> tuple
     num_queries = (memory - num_rows * row) // (row + per_query + pair * num_rows) if num_rows >= 16 else 0
     if num_queries < 1:
         least = max(64 * row, 16 * row + row + per_query + 16 * pair)
-        raise ValueError(f"{who}: memory must be {least} bytes or more for {dim} features, got {memory}.")
+        raise ValueError(
+            f"{who}: memory must be {least} bytes ({-(-least // 2**20)} MiB) or more for {dim} features, got {memory}."
+        )
     return min(num_queries, 4096), num_rows

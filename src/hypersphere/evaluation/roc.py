@@ -35,6 +35,10 @@ class OperatingPoint:
     num_impostors: int
     resolved: bool
 
+    def __str__(self) -> str:
+        few = "" if self.resolved else " (too few pairs)"
+        return f"TAR {self.tar:.4f} at FAR {self.target:g}{few}"
+
     def entries(self) -> dict[str, object]:
         """For a JSON file, which has no word for infinity: a threshold of None accepts all."""
         return asdict(self) | {"threshold": self.threshold if math.isfinite(self.threshold) else None}

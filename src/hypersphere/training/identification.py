@@ -13,7 +13,7 @@ import torch
 
 from hypersphere.checks import check_count
 from hypersphere.config import DataConfig
-from hypersphere.evaluation import identify_among_distractors, identify_closed_set, write_identification
+from hypersphere.evaluation import OperatingPoint, identify_among_distractors, identify_closed_set, write_identification
 from hypersphere.evaluation.embeddings import Embeddings
 from hypersphere.evaluation.identification import Identification
 from hypersphere.training.embed import default_batch, embed_files, pictures_for
@@ -197,11 +197,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         told += [
             f"among {among['num_distractors']} distractors: rank {first['rank']} {first['rate']:.4f}, rank "
             f"{last['rank']} {last['rate']:.4f} ({among['num_pairs']} ordered pairs of {among['num_probes']} probes)",
-            "  "
-            + ", ".join(
-                f"TAR {point['tar']:.4f} at FAR {point['target']:g}{'' if point['resolved'] else ' (too few pairs)'}"
-                for point in among["tar_at_far"]
-            ),
+            "  " + ", ".join(str(OperatingPoint(**point)) for point in among["tar_at_far"]),
         ]
         if facts["synthetic"]:
             told.append(

@@ -15,7 +15,7 @@ from hypersphere.checks import check_range
 from hypersphere.config import DataConfig
 from hypersphere.data.load import PAIRS_FILE, find_pairs
 from hypersphere.data.pairs import PairedImages, load_pairs
-from hypersphere.evaluation import Pairs, Verification, fuse_flips, verify, write_verification
+from hypersphere.evaluation import OperatingPoint, Pairs, Verification, fuse_flips, verify, write_verification
 from hypersphere.evaluation.thresholds import PROTOCOLS
 from hypersphere.training.embed import default_batch
 from hypersphere.training.embedder import Embedder
@@ -209,11 +209,7 @@ def lines(found: dict[str, dict[str, Any]]) -> list[str]:
         told += [
             f"{rule}: accuracy {one['accuracy']:.4f}{spread}, area {one['area']:.4f} ({low:.4f} to {high:.4f}), equal "
             f"error rate {one['equal_error_rate']:.4f}",
-            "  "
-            + ", ".join(
-                f"TAR {point['tar']:.4f} at FAR {point['target']:g}{'' if point['resolved'] else ' (too few pairs)'}"
-                for point in one["tar_at_far"]
-            ),
+            "  " + ", ".join(str(OperatingPoint(**point)) for point in one["tar_at_far"]),
         ]
     first = found[OFFICIAL]
     told.append(f"{first['num_pairs']} pairs of {first['pairs']} ({first['num_same']} of one person), {first['split']}")
