@@ -224,6 +224,16 @@ def test_other_numbers_of_dimensions(impl: str) -> None:
     torch.testing.assert_close(dense, patches.reshape(2, 3, 5, 4))
 
 
+def test_outputs_are_no_views() -> None:
+    # an activation in place would make autograd copy all of a view, forth and back
+    images, weight = torch.randn(2, 3, 5, 5, requires_grad=True), torch.randn(4, 3, 3, 3)
+    output = decoupled_conv2d(images, weight)
+    dense = decoupled_linear(torch.randn(2, 3, requires_grad=True), torch.randn(4, 3))
+    for found in (output, dense):
+        assert not found._is_view()
+        assert type(found.relu_().grad_fn).__name__ == "ReluBackward0"
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 def test_padding_by_name_is_that_of_torch() -> None:
     inputs, weight = normal(2, 4, 6, 5), normal(6, 4, 4, 3, seed=1)

@@ -124,13 +124,16 @@ def part_rows(values: Tensor) -> int:
 def channel_squares(inputs: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
     """Sums of squares over the channels of each group, without autograd: (N, C, *S) -> (N, G, *S) in `dtype`.
 
-    A part of the batch at a time, so that the squares stay in a processor's cache.
+    A part of the batch at a time, all in the same memory, so that the squares stay in a processor's cache.
     """
     out = inputs.new_empty((inputs.shape[0], groups, *inputs.shape[2:]), dtype=dtype)
     part = part_rows(inputs)
+    squares = torch.empty_like(inputs[:part], dtype=dtype)
     for source, target in zip(inputs.split(part), out.split(part), strict=True):
-        grouped = source.unflatten(1, (groups, -1))
-        torch.sum(grouped.square() if source.dtype == dtype else grouped.to(dtype).square_(), dim=2, out=target)
+        square = squares[: len(source)]
+        # an operation that casts its input for `out` copies it first
+        torch.square(source, out=square) if source.dtype == dtype else square.copy_(source).square_()
+        torch.sum(square.unflatten(1, (groups, -1)), dim=2, out=target)
     return out
 
 

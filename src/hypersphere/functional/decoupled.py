@@ -272,7 +272,10 @@ def decouple(
     if impl == "fused" and reasons:
         raise ValueError(f"{who}: impl='fused' cannot run here: {'; '.join(reasons)}. Use impl='auto'.")
     output, mean = _plain(arguments, operator) if impl == "torch" or reasons else fused(arguments, operator, _plain)
-    return output.reshape(*leading, *output.shape[1:]), mean
+    if len(leading) != 1:
+        # no view otherwise: what changes it in place, such as an activation, would be copied there and back
+        output = output.reshape(*leading, *output.shape[1:])
+    return output, mean
 
 
 def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:

@@ -313,7 +313,10 @@ class _Call:
             sums.add("bias", given.to(self.dtype))
         if self.direct:
             # g = c: one product of gradient and y stands for both terms, and no slope is taken
-            products = given * dots if self.rounds_factors else self._scaled(dots, given.to(self.dtype))
+            if self.rounds_factors:
+                products = torch.mul(given, dots, out=sums.memory(given))
+            else:
+                products = self._scaled(dots, given.to(self.dtype))
             pull = products.sum(dim=2, keepdim=True, dtype=self.dtype).mul_(inverse)
             if of_parameter is not None:
                 sums.add_all("parameter", pull * of_parameter)
@@ -387,10 +390,11 @@ class _Call:
 
 
 class _Sums:
-    """Gradients of small arguments, collected over the parts of a batch."""
+    """What goes from one part of a batch to the next: gradients of small arguments, and memory for passing numbers."""
 
     def __init__(self) -> None:
         self.found: dict[str, Tensor] = {}
+        self.scratch: Tensor | None = None
 
     def add(self, name: str, values: Tensor) -> None:
         """Sum over batch and places: (n, G, C / G, *places) -> (G, C / G)."""
@@ -403,6 +407,12 @@ class _Sums:
     def put(self, name: str, values: Tensor) -> None:
         """Add what is summed already."""
         self.found[name] = self.found[name] + values if name in self.found else values
+
+    def memory(self, like: Tensor) -> Tensor:
+        """Memory for one part, the same for all: new memory may cost more than what is computed there."""
+        if self.scratch is None or self.scratch.shape != like.shape:
+            self.scratch = torch.empty_like(like)
+        return self.scratch
 
     def take(self, name: str) -> Tensor | None:
         """What was collected, None for nothing."""
