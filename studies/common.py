@@ -37,7 +37,12 @@ def hypersphere(*words: str) -> str | None:
         KeyboardInterrupt: if it was stopped.
     """
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from hypersphere.cli import main; sys.exit(main())", *words],
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'hypersphere'; from hypersphere.cli import main; sys.exit(main())",
+            *words,
+        ],
         capture_output=True,
         text=True,
         check=False,
