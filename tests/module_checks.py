@@ -19,15 +19,15 @@ def _images(model: nn.Module, number: int = 3) -> torch.Tensor:
     return torch.randn(number, *shape)
 
 
-def check_compiled(model: nn.Module) -> None:
-    """Compiled as one graph it computes the same, and features of the same dtype under autocast."""
+def check_compiled(model: nn.Module, *, autocast: torch.dtype) -> None:
+    """Compiled as one graph it computes the same, and features of the dtype `autocast` in bfloat16."""
     torch.compiler.reset()
     model.eval()
     images = _images(model)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(images), model(images))
     with torch.autocast("cpu", torch.bfloat16):
-        assert compiled(images).dtype == model(images).dtype
+        assert compiled(images).dtype == autocast
 
 
 def check_meta_then_real(make: Callable[..., Any]) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from hypersphere.evaluation import roc_curve
-from hypersphere.evaluation.roc import num_allowed, operating_point
+from hypersphere.evaluation.roc import OperatingPoint, num_allowed, operating_point
 
 # few distinct values, so that ties are the rule
 SCORED = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=25).filter(
@@ -125,6 +125,8 @@ def test_a_target_below_one_impostor_says_so() -> None:
     assert (everything.tar, everything.far, everything.threshold) == (1.0, 1.0, -np.inf)
     assert everything.entries()["threshold"] is None
     assert curve.tar_at_far(0.5).entries()["threshold"] == 0.3
+    for point in (everything, curve.tar_at_far(0.5)):
+        assert OperatingPoint.of(point.entries()) == point
 
 
 def test_what_makes_no_curve_is_refused() -> None:

@@ -30,7 +30,7 @@ def test_shapes() -> None:
 
 
 def test_compiled_equals_eager() -> None:
-    check_compiled(DigitsCNN(4))
+    check_compiled(DigitsCNN(4), autocast=torch.bfloat16)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -44,10 +44,7 @@ class EnergyConfig:
     def __post_init__(self) -> None:
         require(
             "energy",
-            layer_weights(self.hidden_weight, self.output_weight, False)
-            | {
-                **at_least(0, power=self.power, eps=self.eps),
-            },
+            layer_weights(self.hidden_weight, self.output_weight, False) | at_least(0, power=self.power, eps=self.eps),
         )
 
     @property
@@ -92,11 +89,9 @@ class CompressionConfig:
     def __post_init__(self) -> None:
         require(
             "compression",
-            {
-                **at_least(2, dim=self.dim),
-                **at_least(1, num_projections=self.num_projections, redraw_every=self.redraw_every),
-                **at_least(0, inner_steps=self.inner_steps, inner_rate=self.inner_rate),
-            },
+            at_least(2, dim=self.dim)
+            | at_least(1, num_projections=self.num_projections, redraw_every=self.redraw_every)
+            | at_least(0, inner_steps=self.inner_steps, inner_rate=self.inner_rate),
         )
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +40,12 @@ class OperatingPoint:
     def __str__(self) -> str:
         few = "" if self.resolved else " (too few pairs)"
         return f"TAR {self.tar:.4f} at FAR {self.target:g}{few}"
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Any]) -> OperatingPoint:
+        """The point of its `entries`."""
+        threshold = entries["threshold"]
+        return cls(**{**entries, "threshold": -math.inf if threshold is None else threshold})
 
     def entries(self) -> dict[str, object]:
         """For a JSON file, which has no word for infinity: a threshold of None accepts all."""

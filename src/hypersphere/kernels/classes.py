@@ -104,7 +104,7 @@ def _transformed() -> bool:
 
 
 def inverse_norms(weight: Tensor) -> Tensor:
-    """1 / |w_j| as (C, 1), zero for a zero row; a few rows at a time, so that no copy of the matrix is held."""
+    """1 / |w_j| as (C, 1), zero for a zero row; without a copy of the matrix: in one pass, or a few rows at a time."""
     if torch.compiler.is_compiling():
         # a compiler makes one loop of it by itself
         return unit_rows(weight)[1]

@@ -188,6 +188,7 @@ class _Call:
         self.arguments = arguments
         self.magnitude = operator.magnitude
         self.radius: float = getattr(operator.magnitude, "radius", 1.0)
+        self.scratch: Tensor | None = None
         self.dtype = working_dtype(arguments.inputs.dtype)
         # bfloat16 has the range of float32: a factor that was found in float32 is rounded once, as what it multiplies
         # was, and three passes become one. float16 has not, and a small factor would be lost.
@@ -233,6 +234,12 @@ class _Call:
             return value[part], slope[part], None if of_parameter is None else of_parameter[part]
         norm = self.norm[part] if self.lengths is None else self.norm[part] * self.lengths
         return self.operator.magnitude.value_and_slopes(norm, self.parameter)
+
+    def _memory(self, like: Tensor) -> Tensor:
+        """Memory for one part, the same for all: new memory may cost more than what is computed there."""
+        if self.scratch is None or self.scratch.shape != like.shape:
+            self.scratch = torch.empty_like(like)
+        return self.scratch
 
     def _scaled(self, values: Tensor, factor: Tensor) -> Tensor:
         """A product in the working dtype, in new memory."""
@@ -314,7 +321,7 @@ class _Call:
         if self.direct:
             # g = c: one product of gradient and y stands for both terms, and no slope is taken
             if self.rounds_factors:
-                products = torch.mul(given, dots, out=sums.memory(given))
+                products = torch.mul(given, dots, out=self._memory(given))
             else:
                 products = self._scaled(dots, given.to(self.dtype))
             pull = products.sum(dim=2, keepdim=True, dtype=self.dtype).mul_(inverse)
@@ -390,11 +397,10 @@ class _Call:
 
 
 class _Sums:
-    """What goes from one part of a batch to the next: gradients of small arguments, and memory for passing numbers."""
+    """Gradients of small arguments, collected over the parts of a batch."""
 
     def __init__(self) -> None:
         self.found: dict[str, Tensor] = {}
-        self.scratch: Tensor | None = None
 
     def add(self, name: str, values: Tensor) -> None:
         """Sum over batch and places: (n, G, C / G, *places) -> (G, C / G)."""
@@ -407,12 +413,6 @@ class _Sums:
     def put(self, name: str, values: Tensor) -> None:
         """Add what is summed already."""
         self.found[name] = self.found[name] + values if name in self.found else values
-
-    def memory(self, like: Tensor) -> Tensor:
-        """Memory for one part, the same for all: new memory may cost more than what is computed there."""
-        if self.scratch is None or self.scratch.shape != like.shape:
-            self.scratch = torch.empty_like(like)
-        return self.scratch
 
     def take(self, name: str) -> Tensor | None:
         """What was collected, None for nothing."""

@@ -197,7 +197,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         told += [
             f"among {among['num_distractors']} distractors: rank {first['rank']} {first['rate']:.4f}, rank "
             f"{last['rank']} {last['rate']:.4f} ({among['num_pairs']} ordered pairs of {among['num_probes']} probes)",
-            "  " + ", ".join(str(OperatingPoint(**point)) for point in among["tar_at_far"]),
+            "  " + ", ".join(str(OperatingPoint.of(point)) for point in among["tar_at_far"]),
         ]
         if facts["synthetic"]:
             told.append(

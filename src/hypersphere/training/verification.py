@@ -209,7 +209,7 @@ def lines(found: dict[str, dict[str, Any]]) -> list[str]:
         told += [
             f"{rule}: accuracy {one['accuracy']:.4f}{spread}, area {one['area']:.4f} ({low:.4f} to {high:.4f}), equal "
             f"error rate {one['equal_error_rate']:.4f}",
-            "  " + ", ".join(str(OperatingPoint(**point)) for point in one["tar_at_far"]),
+            "  " + ", ".join(str(OperatingPoint.of(point)) for point in one["tar_at_far"]),
         ]
     first = found[OFFICIAL]
     told.append(f"{first['num_pairs']} pairs of {first['pairs']} ({first['num_same']} of one person), {first['split']}")
