@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.kernels import classes
-from hypersphere.kernels.classes import Plan, compare, compare_plain, inverse_norms, own_places, reasons_not
+from hypersphere.kernels.classes import Plan, compare, compare_plain, inverse_norms, own_places
 
 
 def bend(cosine: Tensor, own: Tensor, factor: Tensor, bias: Tensor) -> Tensor:
@@ -212,19 +212,3 @@ def test_norms_without_a_graph_are_the_same(row: float) -> None:
     with torch.no_grad():
         found = inverse_norms(weight)
     torch.testing.assert_close(found, inverse_norms(weight), rtol=1e-6, atol=0)
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch's own forward-mode formulas
-def test_why_it_cannot_run() -> None:
-    class Named(Tensor):
-        pass
-
-    plain = torch.zeros(2, 2)
-    assert reasons_not(plain, torch.nn.Parameter(plain)) == []
-    assert reasons_not(plain.as_subclass(Named)) == ["it takes plain tensors, and was given a Named"]
-    seen: list[list[str]] = []
-    torch.func.grad(lambda x: (seen.append(reasons_not(plain)), x.sum())[1])(plain)
-    assert seen == [["torch.func and forward-mode derivatives are for the plain form"]]
-    with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(plain, plain)
-        assert reasons_not(dual) == ["torch.func and forward-mode derivatives are for the plain form"]

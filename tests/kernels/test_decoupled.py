@@ -13,7 +13,6 @@ from torch import Tensor
 from hypersphere.formulas.angles import ANGLES
 from hypersphere.formulas.magnitudes import MAGNITUDES
 from hypersphere.functional import decoupled_conv2d, decoupled_linear
-from hypersphere.kernels.decoupled import reasons_not
 
 WEIGHTINGS = [None, "linear", "joint", "separate"]
 PLACES = [(1, 1, 1, 1), (2, (1, 0), 1, 2), (1, 2, 2, 1)]
@@ -125,17 +124,6 @@ def test_backward_twice_through_a_retained_graph() -> None:
     (one,) = torch.autograd.grad(loss, inputs, retain_graph=True)
     (other,) = torch.autograd.grad(loss, inputs)
     assert torch.equal(one, other)
-
-
-def test_reasons_are_said() -> None:
-    assert reasons_not(torch.zeros(2)) == []
-
-    class Own(Tensor):
-        pass
-
-    assert reasons_not(torch.zeros(2), None, torch.zeros(2).as_subclass(Own)) == [
-        "it takes plain tensors, and was given a Own"
-    ]
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)

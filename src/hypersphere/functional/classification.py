@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hypersphere.checks import check_choice, check_matrix, check_range
 from hypersphere.formulas.directions import full_precision, unit_rows, working_dtype
-from hypersphere.kernels.classes import inverse_norms, reasons_not
+from hypersphere.kernels.classes import inverse_norms
+from hypersphere.kernels.eligible import reasons_not, transformed
 
 __all__ = ["check_labels", "check_whole", "class_logits", "cross_entropy"]
 
@@ -127,7 +128,7 @@ def check_labels(
             f"{who}: expected N >= 1 samples and labels (N,), got {num_samples} samples and labels "
             f"{tuple(labels.shape)}."
         )
-    hidden = torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    hidden = torch.compiler.is_compiling() or transformed()
     if labels.device.type == "cpu" and not hidden:
         wrong = (labels < 0) | (labels >= num_classes)
         if ignore_index is not None:

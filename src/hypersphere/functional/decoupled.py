@@ -14,7 +14,8 @@ from hypersphere.formulas.angles import AngleLike, Cosine, as_angle
 from hypersphere.formulas.directions import narrow, unit_rows, widen, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, MagnitudeLike, as_magnitude
 from hypersphere.formulas.patches import Size, batched, window_of
-from hypersphere.kernels.decoupled import Arguments, Operator, fused, reasons_not
+from hypersphere.kernels.decoupled import Arguments, Operator, fused
+from hypersphere.kernels.eligible import reasons_not
 
 __all__ = [
     "WEIGHTINGS",

@@ -15,7 +15,8 @@ from hypersphere.checks import check_choice, check_range
 from hypersphere.formulas.directions import full_precision, widen
 from hypersphere.formulas.margins import Margin
 from hypersphere.functional.targets import MarginMeasures, MarginTask, known_labels
-from hypersphere.kernels.classes import Comparison, compare, compare_plain, reasons_not
+from hypersphere.kernels.classes import Comparison, compare, compare_plain
+from hypersphere.kernels.eligible import reasons_not
 
 __all__ = ["IMPLEMENTATIONS", "check_objective", "margin_logits", "margin_loss"]
 

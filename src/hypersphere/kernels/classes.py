@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from hypersphere.formulas.directions import lengths, unit_rows
+from hypersphere.kernels.eligible import transformed
 
 __all__ = [
     "Comparison",
@@ -23,7 +23,6 @@ __all__ = [
     "inverse_norms",
     "own_places",
     "own_products",
-    "reasons_not",
 ]
 
 # logits in a chunk: what a processor keeps in its cache; a device wants few launches
@@ -87,28 +86,12 @@ class Plan:
         return products if self.function is None else self.function(products, own.detach()[None], *parameters)
 
 
-def reasons_not(*tensors: Tensor) -> list[str]:
-    """Every reason why chunks cannot be taken of these tensors here; empty when they can."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return ["a compiler or exporter fuses the plain form itself"]
-    others = {type(tensor).__name__ for tensor in tensors if type(tensor) not in (Tensor, torch.nn.Parameter)}
-    reasons = [f"it takes plain tensors, and was given a {name}" for name in sorted(others)]
-    if _transformed() or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        reasons.append("torch.func and forward-mode derivatives are for the plain form")
-    return reasons
-
-
-def _transformed() -> bool:
-    """Whether torch.func looks on."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
 def inverse_norms(weight: Tensor) -> Tensor:
     """1 / |w_j| as (C, 1), zero for a zero row; without a copy of the matrix: in one pass, or a few rows at a time."""
     if torch.compiler.is_compiling():
         # a compiler makes one loop of it by itself
         return unit_rows(weight)[1]
-    if weight.device.type == "cpu" and not torch.is_grad_enabled() and not _transformed():
+    if weight.device.type == "cpu" and not torch.is_grad_enabled() and not transformed():
         norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
         low, high = _ORDINARY
         if bool(((norms > low) & (norms < high)).all()):

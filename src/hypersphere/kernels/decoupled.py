@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from hypersphere.formulas.angles import Angle, Cosine
 from hypersphere.formulas.directions import full_precision, narrow, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, Sphere
 from hypersphere.formulas.patches import Window, channel_squares, part_rows
 
-__all__ = ["Arguments", "Operator", "fused", "reasons_not"]
+__all__ = ["Arguments", "Operator", "fused"]
 
 # r² of a patch that counts as zero where eps is 0: the square of 1 / r, which the gradient has, must not overflow.
 # A smaller eps would do nothing for it, and counts as 0
@@ -112,19 +111,6 @@ class Arguments:
 
 Plain = Callable[[Arguments, Operator], tuple[Tensor, Tensor]]
 """The same in plain differentiable operations: what a second derivative is taken of."""
-
-
-def reasons_not(*tensors: Tensor | None) -> list[str]:
-    """Every reason why the fused implementation cannot take these tensors here; empty when it can."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return ["a compiler or exporter fuses the plain form itself"]
-    given = [tensor for tensor in tensors if tensor is not None]
-    others = {type(tensor).__name__ for tensor in given if type(tensor) not in (Tensor, torch.nn.Parameter)}
-    reasons = [f"it takes plain tensors, and was given a {name}" for name in sorted(others)]
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None
-    if transformed or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in given):
-        reasons.append("torch.func and forward-mode derivatives are for the plain form")
-    return reasons
 
 
 def fused(arguments: Arguments, operator: Operator, plain: Plain) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 
 from hypersphere.formulas.directions import full_precision, narrow, own_cosine, unit_rows, working_dtype
 from hypersphere.formulas.energies import PairKernel, PairPotential, Riesz, energy_dtype
+from hypersphere.kernels.eligible import transformed
 
 __all__ = ["blocked_energy", "energy_and_gradient", "reasons_not"]
 
@@ -43,10 +44,7 @@ def reasons_not(weight: Tensor, kernel: PairKernel) -> list[str]:
     if not torch.compiler.is_compiling():
         if type(weight) not in (Tensor, torch.nn.Parameter):
             reasons.append(f"weight is a {type(weight).__name__} (takes plain tensors and parameters)")
-        if (
-            torch._C._functorch.peek_interpreter_stack() is not None
-            or forward_ad.unpack_dual(weight).tangent is not None
-        ):
+        if transformed() or forward_ad.unpack_dual(weight).tangent is not None:
             reasons.append("torch.func and forward-mode derivatives are for the plain form")
     return reasons
 
