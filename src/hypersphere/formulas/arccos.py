@@ -70,14 +70,17 @@ def angle_slope(cosine: Tensor) -> Tensor:
     return -inverse_sine(cosine)
 
 
-def inverse_sine(cosine: Tensor) -> Tensor:
+def inverse_sine(cosine: Tensor, out: Tensor | None = None) -> Tensor:
     """1 / sin(theta), at most 2^9 (float32) or 2^23 (float64), and zero where the cosine counts as 1 or -1.
 
-    |c| > 1 - 4 ulps is 1 - c² < 8 ulps, which is what is asked here: such a square becomes infinite.
+    |c| > 1 - 4 ulps is 1 - c² < 8 ulps, which is what is asked here: such a square becomes infinite. With `out`, memory
+    like that of `cosine`, everything happens there, without autograd.
     """
-    square = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1)
-    far = torch.nn.functional.threshold(square, 8 * torch.finfo(cosine.dtype).eps, math.inf)
-    return far.clamp_min(SINE_FLOOR[cosine.dtype] ** 2).rsqrt()
+    end, floor = 8 * torch.finfo(cosine.dtype).eps, SINE_FLOOR[cosine.dtype] ** 2
+    square = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1, out=out)
+    if out is not None:
+        return torch.nn.functional.threshold_(square, end, math.inf).clamp_min_(floor).rsqrt_()
+    return torch.nn.functional.threshold(square, end, math.inf).clamp_min(floor).rsqrt()
 
 
 def angle_from_cosine(cosine: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class _Call:
         self.arguments = arguments
         self.magnitude = operator.magnitude
         self.radius: float = getattr(operator.magnitude, "radius", 1.0)
-        self.scratch: Tensor | None = None
+        self.scratch: dict[int, Tensor] = {}
         self.dtype = working_dtype(arguments.inputs.dtype)
         # bfloat16 has the range of float32: a factor that was found in float32 is rounded once, as what it multiplies
         # was, and three passes become one. float16 has not, and a small factor would be lost.
@@ -221,15 +221,22 @@ class _Call:
         norm = self.norm[part] if self.lengths is None else self.norm[part] * self.lengths
         return self.operator.magnitude.value_and_slopes(norm, self.parameter)
 
-    def _memory(self, like: Tensor) -> Tensor:
+    def _memory(self, number: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Memory for one part, the same for all: new memory may cost more than what is computed there."""
-        if self.scratch is None or self.scratch.shape != like.shape:
-            self.scratch = torch.empty_like(like)
-        return self.scratch
+        found = self.scratch.get(number)
+        if found is None or found.shape != like.shape:
+            found = self.scratch[number] = torch.empty_like(like, dtype=dtype)
+        return found
 
-    def _scaled(self, values: Tensor, factor: Tensor) -> Tensor:
-        """A product in the working dtype, in new memory."""
-        return values * factor if values.dtype == self.dtype else values.to(self.dtype).mul_(factor)
+    def _scaled(self, values: Tensor, factor: Tensor, out: Tensor | None = None) -> Tensor:
+        """A product in the working dtype, in new memory or that of `out`."""
+        if values.dtype == self.dtype:
+            return torch.mul(values, factor, out=out)
+        return (values.to(self.dtype) if out is None else out.copy_(values)).mul_(factor)
+
+    def _cosine(self, dots: Tensor, inverse: Tensor) -> Tensor:
+        """c of a part, in memory that is used again for the next."""
+        return self._scaled(dots, inverse, self._memory(0, dots, self.dtype))
 
     def _store(self, target: Tensor, values: Tensor, factor: Tensor) -> None:
         """A product in the memory and the dtype of `target`."""
@@ -249,7 +256,10 @@ class _Call:
             return output, self.mean.detach().clone()
         for part in self._parts():
             height = self._height(part)[0]
-            value = angle.value(self._scaled(dots[part], self.inverse[part]), self.k)
+            value = angle.value_(self._cosine(dots[part], self.inverse[part]), self.k)
+            if self.one_for_all and self.factor is None and bias is None and value.dtype == output.dtype:
+                torch.mul(value, height, out=targets[part])
+                continue
             value = value.mul_(height) if self.one_for_all else value * height
             if self.factor is not None:
                 value.mul_(self.factor)
@@ -307,7 +317,7 @@ class _Call:
         if self.direct:
             # g = c: one product of gradient and y stands for both terms, and no slope is taken
             if self.rounds_factors:
-                products = torch.mul(given, dots, out=self._memory(given))
+                products = torch.mul(given, dots, out=self._memory(0, given))
             else:
                 products = self._scaled(dots, given.to(self.dtype))
             pull = products.sum(dim=2, keepdim=True, dtype=self.dtype).mul_(inverse)
@@ -317,9 +327,10 @@ class _Call:
             self._store(target, given, height * inverse)
             return
         grad = given.to(self.dtype)
-        cosine = self._scaled(dots, inverse)
+        cosine = self._cosine(dots, inverse)
         if self.only_tangential and not needed[4]:
-            angular = self.operator.angle.slope(cosine, self.k).mul_(grad)
+            scratch = self._memory(1, cosine), self._memory(2, cosine)
+            angular = self.operator.angle.slope(cosine, self.k, scratch).mul_(grad)
             if self.factor is not None:
                 angular.mul_(self.factor)
             of_norm -= cosine.mul_(angular).sum(2, keepdim=True).mul_(height * inverse)
