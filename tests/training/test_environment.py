@@ -13,7 +13,7 @@ import torch
 
 import hypersphere
 from hypersphere.training import environment
-from hypersphere.training.environment import describe_environment
+from hypersphere.training.environment import describe_environment, slow_precision
 
 
 def describe() -> dict:
@@ -27,7 +27,26 @@ def test_it_names_versions_machine_and_seed() -> None:
     assert found["packages"]["torch"] == torch.__version__
     assert (found["seed"], found["num_processes"], found["device"]) == (3, 2, "cpu")
     assert found["threads"] == torch.get_num_threads()
+    assert found["instructions"] == torch.backends.cpu.get_cpu_capability()
     assert len(found["load"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "supported", "told"),
+    [
+        ("cpu", "bfloat16", False, True),
+        ("cpu", "bfloat16", True, False),
+        ("cpu", "float32", False, False),
+        ("meta", "bfloat16", False, False),
+    ],
+)
+def test_bfloat16_without_instructions_is_told(
+    device: str, precision: str, supported: bool, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    sentence = slow_precision(torch.device(device), precision)
+    assert (sentence is not None) == told
+    assert sentence is None or "--training.precision float32" in sentence
 
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import torch
 
 import hypersphere
 
-__all__ = ["current_device", "describe_environment"]
+__all__ = ["current_device", "describe_environment", "slow_precision"]
 
 _PACKAGES = ("torch", "numpy", "accelerate", "datasets", "safetensors", "pillow")
 
@@ -24,6 +24,20 @@ _PACKAGES = ("torch", "numpy", "accelerate", "datasets", "safetensors", "pillow"
 def current_device() -> torch.device:
     """The accelerator that PyTorch has chosen, or the CPU where there is none."""
     return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
+def slow_precision(device: torch.device, precision: str) -> str | None:
+    """What to say where the processor has no instructions for the precision of a run, or None.
+
+    PyTorch asks its CPU library; where that question is not there, nothing is said.
+    """
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    if device.type != "cpu" or precision != "bfloat16" or supported is None or supported():
+        return None
+    return (
+        "this processor has no instructions for bfloat16 and takes several times as long with it as with float32: "
+        "--training.precision float32 will be faster."
+    )
 
 
 def describe_environment(device: torch.device, *, seed: int, num_processes: int) -> dict[str, Any]:
@@ -34,6 +48,7 @@ def describe_environment(device: torch.device, *, seed: int, num_processes: int)
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)},
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),

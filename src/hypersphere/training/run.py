@@ -26,7 +26,7 @@ from hypersphere.models import Classifier, build_classifier, load_classifier, sa
 from hypersphere.training.adversary import Adversary
 from hypersphere.training.batches import training_batches
 from hypersphere.training.checkpoint import CHECKPOINT
-from hypersphere.training.environment import current_device, describe_environment
+from hypersphere.training.environment import current_device, describe_environment, slow_precision
 from hypersphere.training.folder import CONFIG_FILE, check_folder, claimed, result_stem
 from hypersphere.training.head import head_spec
 from hypersphere.training.loop import Trainer, autocast
@@ -96,6 +96,9 @@ def train(config: Config, out: Path, *, resume: bool = False, quiet: bool = Fals
     accelerator = make_accelerator()
     if accelerator.is_main_process:
         check_folder(config, out, resume=resume)
+        slow = slow_precision(accelerator.device, config.training.precision)
+        if slow is not None:
+            logger.warning(slow)
     # the first process decodes, the others find its result in the cache
     with accelerator.main_process_first():
         images = load_images(config.data, split="train", whole=True)
