@@ -133,6 +133,11 @@ def _quartiles(values: list[float]) -> tuple[float, float]:
     return low, high
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; without them both sides of a ratio are slow alike."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def busy_percent(interval: float = 2.0) -> float:
     """Share of all processors that other work takes right now, in percent."""
     import psutil
@@ -154,6 +159,7 @@ def metadata(suite: str, busy: float) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "device": "cpu",  # every suite so far makes its tensors there
         "busy_percent_before": busy,
@@ -172,7 +178,9 @@ def processor() -> str:
 def write_result(suite: str, rows: list[Row], busy: float) -> Path:
     """Write one suite's rows to results/<version>/<suite>--<machine>--<device>.json."""
     facts = metadata(suite, busy)
-    machine = re.sub(r"[^a-z0-9]+", "-", f"{facts['processor']} {os.cpu_count()} cores".lower()).strip("-")
+    machine = re.sub(
+        r"[^a-z0-9]+", "-", f"{facts['processor']} {facts['instructions']} {os.cpu_count()} cores".lower()
+    ).strip("-")
     device = re.sub(r"[^a-z0-9]+", "-", facts["device"].lower()).strip("-")
     path = RESULTS / hypersphere.__version__ / f"{suite}--{machine}--{device}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.common import Row, compare, peak_memory
+from benchmarks.common import Row, compare, has_bfloat16, peak_memory
 from benchmarks.regularizer import Step
 from hypersphere.functional import decoupled_conv2d
 from hypersphere.nn import SphereConv2d
@@ -27,6 +27,9 @@ COMBINATIONS = (
     ("cosine", "tanh"),
     ("cosine", "segmented"),
 )
+
+
+NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
 class Pass:
@@ -71,10 +74,13 @@ def normed_layer() -> Callable[[], object]:
 
 
 def rows() -> Iterator[Row]:
-    """Operators in both precisions, eager and compiled, then a step, then memory."""
+    """Operators, eager and compiled, in float32 and, where the processor has it, bfloat16; then a step, then memory."""
+    bfloat16 = has_bfloat16()
+    if not bfloat16:
+        print("this processor has no instructions for bfloat16: float32 only")
     for channels, side in SIZES:
-        for dtype in (torch.float32, torch.bfloat16):
-            name = "bfloat16" if dtype == torch.bfloat16 else "float32"
+        for dtype in (torch.float32, torch.bfloat16)[: 1 + bfloat16]:
+            name = NAMES[dtype]
             ordinary = Pass(channels, side, dtype, F.conv2d)
             yield operator_row(channels, side, dtype, "cosine", "sphere", ordinary, bound=1.15)
             for angle, magnitude in COMBINATIONS:
@@ -90,12 +96,13 @@ def rows() -> Iterator[Row]:
                     ordinary,
                     bound=1.25,
                 )
-    for operator, norm in (("sphere", False), ("sphere", True)):
+    for norm in (False, True):
+        energy = HypersphericalEnergy(power=2.0, half_space=True, eps=1e-4)
         yield compare(
-            f"step of CNN-9 32/64/128, SphereConv{' + BatchNorm' if norm else ''}, with MHE, bfloat16",
+            f"step of CNN-9 32/64/128, SphereConv{' + BatchNorm' if norm else ''}, with MHE, {name}",
             "ordinary with BatchNorm",
-            Step(32, HypersphericalEnergy(power=2.0, half_space=True, eps=1e-4), BATCH, operator=operator, norm=norm),
-            Step(32, None, BATCH),
+            Step(32, energy, BATCH, bfloat16=bfloat16, operator="sphere", norm=norm),
+            Step(32, None, BATCH, bfloat16=bfloat16),
             bound=None if norm else 1.25,
         )
     for what, setup in (("SphereConv2d", sphere_layer), ("Conv2d + BatchNorm2d", normed_layer)):
@@ -107,9 +114,8 @@ def operator_row(
 ) -> Row:
     """One operator, eager."""
     how: dict[str, Any] = {"angle": angle, "magnitude": magnitude}
-    name = "bfloat16" if dtype == torch.bfloat16 else "float32"
     return compare(
-        f"{angle} {magnitude} {channels}x{side}x{side} {name}",
+        f"{angle} {magnitude} {channels}x{side}x{side} {NAMES[dtype]}",
         "conv2d",
         Pass(channels, side, dtype, partial(decoupled_conv2d, **how)),
         ordinary,

@@ -25,9 +25,18 @@ def make_classifier(base_width: int, **arguments: Any) -> Classifier:
 
 
 class Step:
-    """One SGD step of a classifier in bfloat16, with or without an energy."""
+    """One SGD step of a classifier in bfloat16, or else in float32, with or without an energy."""
 
-    def __init__(self, base_width: int, energy: nn.Module | None, batch_size: int = 128, **arguments: Any) -> None:
+    def __init__(
+        self,
+        base_width: int,
+        energy: nn.Module | None,
+        batch_size: int = 128,
+        *,
+        bfloat16: bool = True,
+        **arguments: Any,
+    ) -> None:
+        self.bfloat16 = bfloat16
         self.classifier = make_classifier(base_width, **arguments)
         self.energy = energy
         self.optimizer = torch.optim.SGD(self.classifier.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
@@ -36,7 +45,7 @@ class Step:
 
     def __call__(self) -> None:
         """Forward, backward, update."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bfloat16):
             loss = self.classifier(self.images, self.labels)
         if self.energy is not None:
             loss = loss + self.energy(self.classifier)
