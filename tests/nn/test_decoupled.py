@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -174,6 +175,30 @@ def test_the_running_norm_is_at_least_float32(dtype: torch.dtype) -> None:
     layer = hs.nn.DecoupledConv2d(3, 4, 3, magnitude="tanh", dtype=dtype)
     assert layer.running_norm is not None
     assert layer.running_norm.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_the_running_norm_stays_in_float32_where_the_layer_does_not() -> None:
+    layer = hs.nn.DecoupledConv2d(3, 4, 3, magnitude="tanh").to(torch.bfloat16)
+    assert layer.running_norm is not None
+    assert (layer.weight.dtype, layer.running_norm.dtype) == (torch.bfloat16, torch.float32)
+    inputs = torch.ones(2, 3, 6, 6, dtype=torch.bfloat16)
+    for _ in range(300):
+        layer(inputs)
+    layer.eval()(2 * inputs)
+    # |x|² of a patch of ones; steps of 1 % would be lost in bfloat16
+    assert layer.running_norm.item() == pytest.approx(27**0.5, rel=1e-5)
+    assert layer.double().running_norm.dtype == torch.float64
+
+
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_a_batch_that_overflowed_leaves_the_running_norm_alone(bad: float) -> None:
+    layer = hs.nn.DecoupledConv2d(3, 4, 3, magnitude="tanh")
+    assert layer.running_norm is not None
+    assert layer.num_batches_tracked is not None
+    for value, met, norm in ((bad, 0, 1.0), (1.0, 1, 27**0.5), (bad, 1, 27**0.5), (2.0, 2, 1.5 * 27**0.5)):
+        layer(torch.full((1, 3, 6, 6), value))
+        assert layer.num_batches_tracked.item() == met
+        assert layer.running_norm.item() == pytest.approx(norm, rel=1e-4)
 
 
 def test_checkpointed_activations_give_the_same_gradients() -> None:

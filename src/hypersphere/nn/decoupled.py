@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -166,15 +167,30 @@ class DecoupledLayer(nn.Module):
         )
         # an empty batch has no mean
         if self.training and self.running_norm is not None and input.numel():
-            assert self.num_batches_tracked is not None
-            with torch.no_grad():
-                self.num_batches_tracked.add_(1)
-                # an average of all batches until there are 1 / momentum of them
-                share = self.num_batches_tracked.to(torch.float32).reciprocal()
-                share = share.clamp_min(self.magnitude.momentum)  # type: ignore[attr-defined]
-                # through a view: torch.compile (2.13) loses what happens in place to a single number of float64
-                self.running_norm.view(1).add_((mean - self.running_norm) * share)
+            self._follow(mean)
         return output
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor) -> None:
+        """Move the running norm towards the mean of a batch, unless that overflowed, as a loss scaler skips it too."""
+        assert self.running_norm is not None
+        assert self.num_batches_tracked is not None
+        finite = mean.isfinite()
+        self.num_batches_tracked.add_(finite)
+        # an average of all batches until there are 1 / momentum of them
+        share = self.num_batches_tracked.clamp_min(1).to(torch.float32).reciprocal()
+        share = share.clamp_min(self.magnitude.momentum)  # type: ignore[attr-defined]
+        step = torch.where(finite, (mean - self.running_norm) * share, 0.0)
+        # through a view: torch.compile (2.13) loses what happens in place to a single number of float64
+        self.running_norm.view(1).add_(step)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DecoupledLayer:
+        """Move as any module does, but the running norm never to a narrower dtype, in which small steps are lost."""
+        kept = self.running_norm
+        module: DecoupledLayer = super()._apply(fn, recurse)
+        if kept is not None and self.running_norm.dtype not in (torch.float32, torch.float64):  # type: ignore[union-attr]
+            self.running_norm = kept.to(self.running_norm.device)  # type: ignore[union-attr]
+        return module
 
     def _convolve(self, input: Tensor) -> Tensor:
         """As the convolution of torch does, other kinds of padding included."""
