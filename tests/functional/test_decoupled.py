@@ -422,6 +422,46 @@ IMAGES, KERNELS = torch.zeros(2, 4, 6, 5), torch.zeros(6, 4, 3, 3)
         ),
         (lambda: decoupled_conv2d(IMAGES, KERNELS, angle="x"), ValueError, r"unknown angle 'x': choose cosine"),
         (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, k=torch.ones(())),
+            ValueError,
+            r"decoupled_conv2d: angle Cosine\(\) has no use for k\. Leave it out",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, radius=torch.ones(6)),
+            ValueError,
+            r"magnitude Sphere\(alpha=1\.0\) has no use for radius",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, magnitude="tanh", exponent=torch.ones(())),
+            ValueError,
+            r"magnitude Tanh\(.*\) has no use for exponent",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, mean_norm=torch.ones(())),
+            ValueError,
+            r"magnitude Sphere\(.*\) has no use for mean_norm",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, magnitude="tanh", mean_norm=torch.ones(2)),
+            ValueError,
+            r"decoupled_conv2d: expected mean_norm \(\), got shape \(2,\)",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, magnitude="power", exponent=torch.ones(6)),
+            ValueError,
+            r"decoupled_conv2d: expected exponent \(\), got shape \(6,\)",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, magnitude="tanh", radius=torch.tensor(-1.0)),
+            ValueError,
+            r"decoupled_conv2d: radius must be above 0, got -1\.",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS, stride=1.5),
+            ValueError,
+            r"stride must be a whole number .* got 1\.5",
+        ),
+        (
             lambda: decoupled_linear(torch.zeros(2, 3), torch.zeros(5, 4)),
             ValueError,
             r"decoupled_linear: expected input \(N, 4\) for weight \(5, 4\) and groups=1, got shape \(2, 3\)",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -138,3 +139,14 @@ def test_without_eps_patches_count_down_to_a_length_of_1e_15(impl: str) -> None:
     found = decoupled_linear(2e-15 * inputs, weight, eps=0.0, impl=impl)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert not decoupled_linear(0.5e-15 * inputs, weight, eps=0.0, impl=impl).any()
+
+
+@pytest.mark.parametrize("impl", ["torch", "fused"])
+@pytest.mark.parametrize("magnitude", ["ball", "tanh", "segmented"])
+def test_kernels_that_are_all_zero_have_no_mean_length(magnitude: str, impl: str) -> None:
+    inputs, weight = normal(3, 4).requires_grad_(), torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
+    how: dict[str, Any] = {"magnitude": magnitude, "weighting": "joint", "eps": 0.0, "impl": impl}
+    output = decoupled_linear(inputs, weight, **how)
+    assert (output == 0).all()
+    for gradient in torch.autograd.grad(output.sum(), (inputs, weight)):
+        assert gradient.isfinite().all()

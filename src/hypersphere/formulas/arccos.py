@@ -79,7 +79,7 @@ def inverse_sine(cosine: Tensor, out: Tensor | None = None) -> Tensor:
     end, floor = 8 * torch.finfo(cosine.dtype).eps, SINE_FLOOR[cosine.dtype] ** 2
     square = torch.addcmul(cosine.new_ones(()), cosine, cosine, value=-1, out=out)
     if out is not None:
-        return torch.nn.functional.threshold_(square, end, math.inf).clamp_min_(floor).rsqrt_()
+        return torch.threshold_(square, end, math.inf).clamp_min_(floor).rsqrt_()
     return torch.nn.functional.threshold(square, end, math.inf).clamp_min(floor).rsqrt()
 
 

@@ -199,7 +199,8 @@ def sizes_of(who: str, argument: str, value: Size, dims: int, *, low: int) -> tu
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dims
     if len(sizes) == 1:
         sizes *= dims
-    if len(sizes) != dims or any(side < low for side in sizes):
+    whole = all(not isinstance(side, float) and side >= low for side in sizes)
+    if len(sizes) != dims or not whole:
         raise ValueError(
             f"{who}: {argument} must be a whole number of {low} or more, or {dims} of them, got {value!r}."
         )

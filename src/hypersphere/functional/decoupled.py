@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import AngleLike, Cosine, as_angle
+from hypersphere.formulas.angles import Angle, AngleLike, Cosine, as_angle
 from hypersphere.formulas.directions import narrow, unit_rows, widen, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, MagnitudeLike, as_magnitude
 from hypersphere.formulas.patches import Size, batched, window_of
@@ -242,6 +242,7 @@ def decouple(
     chosen, size = as_angle(angle), as_magnitude(magnitude)
     inputs, leading = batched(who, input, weight, dims, groups)
     _check_outputs(who, weight, bias=(bias, False), k=(k, True), radius=(radius, True), gain=(gain, False))
+    _check_wanted(who, chosen, size, k=k, radius=radius, exponent=exponent, mean_norm=mean_norm)
     inputs, window = window_of(who, inputs, weight, stride, padding, dilation, groups)
     operator = Operator(chosen, size, window, eps, joint=weighting == "joint")
 
@@ -257,7 +258,8 @@ def decouple(
     compute = _product_dtype(who, inputs, weight)
     joint = lengths if operator.joint else None
     if joint is not None and size.relative:
-        joint = joint / joint.mean()
+        # kernels that are all zero have no mean length
+        joint = joint / joint.mean().masked_fill(joint.detach().mean() == 0, 1.0)
     arguments = Arguments(
         _cast(inputs, compute),
         narrow(unit, compute),
@@ -343,6 +345,31 @@ def _check_outputs(who: str, weight: Tensor, **given: tuple[Tensor | None, bool]
             raise ValueError(
                 f"{who}: expected {name} {shapes} for weight {tuple(weight.shape)}, got shape {tuple(values.shape)}."
             )
+
+
+def _check_wanted(who: str, angle: Angle, magnitude: Magnitude, **given: Tensor | None) -> None:
+    """Whether somebody asks for what is given, whether a single number is one, and whether a width is above zero."""
+    wanted = {
+        "k": hasattr(angle, "k"),
+        "radius": magnitude.parameter == "radius",
+        "exponent": magnitude.parameter == "exponent",
+        "mean_norm": magnitude.relative,
+    }
+    for name, values in given.items():
+        if values is None:
+            continue
+        if not wanted[name]:
+            user = f"angle {angle}" if name == "k" else f"magnitude {magnitude}"
+            raise ValueError(f"{who}: {user} has no use for {name}. Leave it out.")
+        if name in ("exponent", "mean_norm") and values.ndim:
+            raise ValueError(f"{who}: expected {name} (), got shape {tuple(values.shape)}.")
+        if (
+            name in ("k", "radius")
+            and values.device.type == "cpu"
+            and not reasons_not(values)
+            and not (values > 0).all()
+        ):
+            raise ValueError(f"{who}: {name} must be above 0, got {float(values.min()):g}.")
 
 
 def _cast(inputs: Tensor, dtype: torch.dtype) -> Tensor:
