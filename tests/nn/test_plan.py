@@ -194,6 +194,26 @@ class Reader(nn.Module):
         return self.asked(x)
 
 
+class Helped(nn.Module):
+    """Computes with a weight in a method that another method calls; what no forward pass reaches does not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.left = nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.left(self.first(x))
+
+    def first(self, x: Tensor) -> Tensor:
+        return self.second(x)
+
+    def second(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, self.read.weight)
+
+    def draw(self) -> None:
+        nn.init.zeros_(self.left.weight)
+
+
 def masked() -> nn.Module:
     return prune.random_unstructured(nn.Conv2d(2, 4, 3), "weight", amount=0.5)
 
@@ -291,6 +311,9 @@ def test_layers_whose_weight_another_module_reads() -> None:
     assert converted(nn.TransformerDecoderLayer(8, 2), include="linear*") == ["linear1", "linear2"]
     model = nn.Sequential(Reader(), nn.Linear(4, 2))
     assert reasons(model, linear=True) == {"0.read": f"is held by Reader, {read}", "1": "is the output layer"}
+    model = nn.Sequential(Helped(), nn.Linear(4, 2))
+    assert reasons(model) == {"0.read": f"is held by Helped, {read}", "1": "is the output layer"}
+    assert converted(model) == ["0.left"]
 
 
 @pytest.mark.usefixtures("alone")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -295,11 +295,21 @@ def _refusal(place: Place) -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _source_of_forward(forward: Callable[..., Any]) -> str:
-    try:
-        return inspect.getsource(forward)
-    except (OSError, TypeError):
-        return ""
+def _source_of_forward(holder: Any) -> str:
+    """The source of `forward` of a class, and of every method of it that is called from there."""
+    found: dict[str, str] = {}
+    names = ["forward"]
+    while names:
+        name = names.pop()
+        if name in found:
+            continue
+        try:
+            found[name] = inspect.getsource(getattr(holder, name))
+        except (AttributeError, OSError, TypeError):
+            # a layer that it holds, or a method that was not written in Python
+            found[name] = ""
+        names += re.findall(r"\bself\.(\w+)\(", found[name])
+    return "\n".join(found.values())
 
 
 def _is_read_by(holder: nn.Module, attribute: str) -> bool:
@@ -309,7 +319,8 @@ def _is_read_by(holder: nn.Module, attribute: str) -> bool:
     if isinstance(holder, nn.TransformerEncoderLayer) and attribute in ("linear1", "linear2"):
         return True
     used = rf"(?<!isinstance\()\bself\.{re.escape(attribute)}\.weight\b(?!\.(?:{_FACTS})\b)"
-    return re.search(used, _source_of_forward(type(holder).forward)) is not None
+    kind: Any = type(holder)
+    return re.search(used, _source_of_forward(kind)) is not None
 
 
 def _left_ordinary(module: nn.Module, linear: bool, outputs: set[int]) -> str | None:
