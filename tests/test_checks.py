@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -34,6 +36,17 @@ def test_nearest_ignores_case(name: str, expected: str | None) -> None:
     assert checks.nearest(name, TABLE) == expected
 
 
+@pytest.mark.parametrize("name", [None, 1, ["cosface"]])
+def test_what_is_no_string_is_no_name(name: object) -> None:
+    got = re.escape(repr(name))
+    with pytest.raises(
+        TypeError, match=rf"^margin: expected a string, one of SphereFace, arcface, cosface, got {got}\.$"
+    ):
+        checks.lookup("margin", name, TABLE)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=rf"^head: margin: expected a string, one of arcface, cosface, got {got}\.$"):
+        checks.check_choice("head", "margin", name, ["cosface", "arcface"])  # type: ignore[arg-type]
+
+
 def test_nearest_of_nothing() -> None:
     assert checks.nearest("a", []) is None
 
@@ -54,6 +67,12 @@ def test_check_range_includes_both_ends(value: float) -> None:
 def test_check_range_refuses(value: float) -> None:
     with pytest.raises(ValueError, match=r"^energy: share must lie in \[0, 1\], got "):
         checks.check_range("energy", "share", value, low=0, high=1)
+
+
+@pytest.mark.parametrize("value", [None, "0.3", [0.3], 1j])
+def test_check_range_wants_a_number(value: object) -> None:
+    with pytest.raises(TypeError, match=rf"^energy: share must be a number, got {re.escape(repr(value))}\. Or none\.$"):
+        checks.check_range("energy", "share", value, low=0, high=1, hint="Or none.")  # type: ignore[arg-type]
 
 
 def test_check_range_names_the_unit_and_the_remedy() -> None:

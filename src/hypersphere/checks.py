@@ -38,15 +38,24 @@ def unknown_name(kind: str, name: str, choices: Collection[str]) -> str:
     return f"unknown {kind} {name!r}: choose {', '.join(sorted(choices))}{hint}"
 
 
+def _no_name(value: object, choices: Collection[str]) -> str:
+    """The sentence for something that is no name at all."""
+    return f"expected a string, one of {', '.join(sorted(choices))}, got {value!r}."
+
+
 def lookup(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
-    """`table[name]`, or a ValueError that lists the choices and the nearest one."""
+    """`table[name]`, or a ValueError that lists the choices and the nearest one; a TypeError if it is no string."""
+    if not isinstance(name, str):
+        raise TypeError(f"{kind}: {_no_name(name, list(table))}")
     if name not in table:
         raise ValueError(unknown_name(kind, name, list(table)))
     return table[name]
 
 
 def check_choice(who: str, argument: str, value: str, choices: Sequence[str]) -> None:
-    """Raise ValueError unless `value` is one of `choices`."""
+    """Raise ValueError unless `value` is one of `choices`, TypeError if it is no string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{who}: {argument}: {_no_name(value, choices)}")
     if value not in choices:
         raise ValueError(f"{who}: {unknown_name(argument, value, choices)}")
 
@@ -74,7 +83,9 @@ def check_range(
     unit: str = "",
     hint: str = "",
 ) -> None:
-    """Raise ValueError unless `low <= value <= high` (NaN never passes)."""
+    """Raise ValueError unless `low <= value <= high` (NaN never passes), TypeError if `value` is no number."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{who}: {argument} must be a number, got {value!r}." + (f" {hint}" if hint else ""))
     if not low <= value <= high:
         interval = f"[{low:g}, {high:g}]" + (f" {unit}" if unit else "")
         raise ValueError(f"{who}: {argument} must lie in {interval}, got {value:g}." + (f" {hint}" if hint else ""))
