@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import Tensor
 
 from hypersphere.formulas.angles import ANGLES, Cosine, Sigmoid, as_angle
 from hypersphere.formulas.magnitudes import MAGNITUDES, Ball, Segmented, as_magnitude
@@ -60,6 +62,17 @@ def test_an_object_is_returned_as_it_is() -> None:
 def test_what_is_wrong_is_said(value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         as_angle(value)  # type: ignore[arg-type]
+
+
+def test_a_mapping_can_be_compiled() -> None:
+    def make(cosine: Tensor) -> Tensor:
+        radius = as_magnitude({"name": "ball", "radius": 2.0}).radius  # type: ignore[attr-defined]
+        return as_angle({"name": "sigmoid", "k": 0.5}).value(cosine) * radius
+
+    cosine = torch.linspace(-1, 1, 7)
+    torch.compiler.reset()
+    found = torch.compile(make, fullgraph=True, backend="aot_eager")(cosine)
+    torch.testing.assert_close(found, 2 * Sigmoid(0.5).value(cosine))
 
 
 def test_other_types_and_nameless_objects_are_refused() -> None:

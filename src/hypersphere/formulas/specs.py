@@ -43,14 +43,15 @@ def as_spec(kind: str, value: str | Mapping[str, Any] | Spec, table: Mapping[str
     given = {key: argument for key, argument in value.items() if key != "name"}
     known = [field.name for field in dataclasses.fields(entry)]
     wrong = [unknown_name("argument", key, known) for key in given if key not in known]
-    # a word is neither a number nor a yes or no, though "no" would count as a yes
-    wrong += [
-        f"{key} must be {'true or false' if isinstance(default, bool) else 'a number'}, got {given[key]!r}."
-        for key in known
-        if isinstance(default := getattr(entry, key), int | float)
-        and key in given
-        and (not isinstance(given[key], numbers.Real) or isinstance(given[key], bool) != isinstance(default, bool))
-    ]
+    for key in known:
+        # a plain loop: compilers cannot read a name that is given inside a comprehension
+        default = getattr(entry, key)
+        if key not in given or not isinstance(default, int | float):
+            continue
+        # a word is neither a number nor a yes or no, though "no" would count as a yes
+        if not isinstance(given[key], numbers.Real) or isinstance(given[key], bool) != isinstance(default, bool):
+            wanted = "true or false" if isinstance(default, bool) else "a number"
+            wrong.append(f"{key} must be {wanted}, got {given[key]!r}.")
     problems(f"{kind} {value['name']!r}", wrong)
     made: Spec = dataclasses.replace(entry, **given)
     return made
