@@ -24,6 +24,7 @@ KINDS = [
     {"margin": "normalized_softmax", "scale": "feature"},
     {"margin": "normalized_softmax", "scale": "learned"},
     {"margin": "normalized_softmax", "scale": 12, "label_smoothing": 0.01, "probability_floor": 1e-4},
+    {"margin": {"name": "w_softmax", "angle_function": "sigmoid"}},
 ]
 
 

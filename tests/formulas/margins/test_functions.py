@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hypersphere.formulas.angles import Angle, Cosine, Linear, Sigmoid, SquareCosine
 from hypersphere.formulas.margins import (
+    MARGINS,
     BatchStatistics,
     Circle,
     CurricularFace,
@@ -21,6 +23,7 @@ from hypersphere.formulas.margins import (
     SphereFaceR,
     as_margin,
 )
+from hypersphere.formulas.specs import plain_values
 from margin_loops import CASES, STATES, arguments, filled, harder, inference, other, title
 
 COSINES = torch.linspace(-1, 1, 201, dtype=torch.float64)
@@ -85,6 +88,21 @@ def test_its_detached_gradient_is_that_of_no_multiplier() -> None:
     assert torch.equal(margin.detached(COSINES), margin.inference(COSINES))
 
 
+@pytest.mark.parametrize(("angle", "name"), [(Linear(), "linear"), (Cosine(), "cosine"), (Sigmoid(), "sigmoid")])
+def test_an_angle_function_may_be_an_object(angle: Angle, name: str) -> None:
+    assert GASoftmax(angle, 2.0) == GASoftmax(name, 2.0)
+    assert GASoftmax(angle).inference(COSINES).equal(angle.value(COSINES))
+
+
+def test_an_angle_object_brings_its_own_k_and_is_written_down() -> None:
+    margin = GASoftmax(Sigmoid(0.5))
+    assert margin == GASoftmax("sigmoid", k=0.5)
+    written = plain_values(margin, MARGINS)
+    assert isinstance(written, dict)
+    assert (written["angle_function"], written["k"]) == ("sigmoid", 0.5)
+    assert as_margin(written) == margin
+
+
 # ---------------------------------------------------------------------------------------------------------- SphereFaceR
 
 
@@ -104,7 +122,9 @@ def test_normalisation_decides_scale_factor_and_penalty() -> None:
     assert (hard.default_scale, soft.default_scale, none.default_scale) == (30.0, "feature", "feature")
     assert hard.loss_factor(60.0) == pytest.approx(50 / 60)
     assert soft.loss_factor(1.0) == pytest.approx(50 / 30)
-    assert none.loss_factor(1.0) == 50.0
+    assert none.loss_factor(1.0) == 1.0
+    assert SphereFaceR(normalization="none", loss_weight=50.0).loss_factor(1.0) == 50.0
+    assert SphereFaceR(loss_weight=3.0).loss_factor(60.0) == pytest.approx(3 / 60)
     assert hard.penalty(norm, 30.0) is None
     assert none.penalty(norm, 1.0) is None
     torch.testing.assert_close(soft.penalty(norm, 1.0), torch.tensor([0.2, 0.0, 0.2]))
@@ -179,6 +199,14 @@ def test_a_wider_angle_never_has_a_larger_logit(
         (lambda: GASoftmax("cosin"), r"GASoftmax: unknown angle_function 'cosin': .*did you mean 'cosine'"),
         (lambda: GASoftmax(multiplier=0.5), r"GASoftmax: multiplier must lie in \[1, 10\], got 0\.5"),
         (lambda: GASoftmax(k=0.0), r"GASoftmax: k must lie in \[0\.001, 1000\] radians, got 0"),
+        (
+            lambda: GASoftmax(Sigmoid(0.5, learnable=True)),
+            r"GASoftmax: a learned k belongs to a layer, .*; got Sigmoid\(k=0\.5, learnable=True\)\. Give it learn",
+        ),
+        (
+            lambda: GASoftmax(SquareCosine()),
+            r"GASoftmax: expected an angle function of linear, cosine, sigmoid, got SquareCosine\(\)\.",
+        ),
         (lambda: SphereFaceR(version=3), r"SphereFaceR: unknown version '3': choose 1, 2"),
         (lambda: SphereFaceR(version=True), r"SphereFaceR: unknown version 'True': choose 1, 2"),
         (

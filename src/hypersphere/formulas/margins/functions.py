@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import as_angle
+from hypersphere.formulas.angles import Angle, Cosine, Linear, Sigmoid
 from hypersphere.formulas.arccos import angle_from_cosine
 from hypersphere.formulas.margins.angular import BEYOND_PI, added_angle
 from hypersphere.formulas.margins.base import BatchStatistics, Margin, State
 from hypersphere.formulas.multiples import falling_cosine
 
 __all__ = ["Circle", "CurricularFace", "GASoftmax", "SphereFaceR"]
+
+_ANGLES = {"linear": Linear, "cosine": Cosine, "sigmoid": Sigmoid}
+# published weights of the loss of SphereFace-R, by the normalisation of features
+_LOSS_WEIGHTS = {"hard": 50.0, "soft": 50.0, "none": 1.0}
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,13 @@ class GASoftmax(Margin):
     Args:
         angle_function: g. "linear": 1 - 2 theta / pi, at m theta too. "cosine": cos(theta) and psi(m theta), which is
             SphereFace. "sigmoid": the S-shaped g of SphereConv, at m theta too, where it is flat beyond pi: badly
-            misclassified samples have a small gradient.
+            misclassified samples have a small gradient. Or one of these three as an object of `hypersphere.angles`,
+            which is kept as its name and its k.
         multiplier: m, real, in [1, 10].
         k: of the sigmoid, in radians, in [1e-3, 1e3].
 
     Raises:
-        ValueError: if g is unknown or a number out of range.
+        ValueError: if g is unknown or has a learned k, or a number is out of range.
 
     Source:
         liu2017spherenet, sec. 3.3. The multiplier 1.5 is that of OpenSphere, which has scale 30 and the gradient of
@@ -43,13 +48,19 @@ class GASoftmax(Margin):
         tensor([-1.])
     """
 
-    angle_function: str = "linear"
+    angle_function: str | Angle = "linear"
     multiplier: float = 1.5
     k: float = 0.3
     default_scale: ClassVar[str] = "feature"
 
     def __post_init__(self) -> None:
-        check_choice("GASoftmax", "angle_function", self.angle_function, ("linear", "cosine", "sigmoid"))
+        if isinstance(self.angle_function, Angle):
+            # plain values, so that margins that are equal compare as equal and can be written down
+            name, k = _named(self.angle_function, self.k)
+            object.__setattr__(self, "angle_function", name)
+            object.__setattr__(self, "k", k)
+        else:
+            check_choice("GASoftmax", "angle_function", self.angle_function, tuple(_ANGLES))
         check_range("GASoftmax", "multiplier", self.multiplier, low=1.0, high=10.0)
         check_range("GASoftmax", "k", self.k, low=1e-3, high=1e3, unit="radians")
 
@@ -66,12 +77,26 @@ class GASoftmax(Margin):
 
     def inference(self, cosine: Tensor) -> Tensor:
         """g(theta)."""
-        named = {"name": "sigmoid", "k": self.k} if self.angle_function == "sigmoid" else self.angle_function
-        return as_angle(named).value(cosine)
+        if self.angle_function == "sigmoid":
+            return Sigmoid(self.k).value(cosine)
+        return (Linear() if self.angle_function == "linear" else Cosine()).value(cosine)
 
     def detached(self, cosine: Tensor) -> Tensor:
         """g(theta): the multiplier alone has no gradient."""
         return self.inference(cosine)
+
+
+def _named(angle: Angle, k: float) -> tuple[str, float]:
+    """The name of an angle function and its k, the given one where it has none."""
+    if angle.learnable:
+        raise ValueError(
+            f"GASoftmax: a learned k belongs to a layer, and a margin owns no parameters; got {angle}. Give it "
+            "learnable=False."
+        )
+    for name, kind in _ANGLES.items():
+        if type(angle) is kind:
+            return name, angle.k if isinstance(angle, Sigmoid) else k
+    raise ValueError(f"GASoftmax: expected an angle function of {', '.join(_ANGLES)}, got {angle}.")
 
 
 @dataclass(frozen=True)
@@ -86,7 +111,7 @@ class SphereFaceR(Margin):
         multiplier: m, real, in [1, 10]; released 1.5 (v2 in its configuration: 1.4, scale 60).
         normalization: of features. "hard": every length counts as the scale (30). "soft": the own length counts, and
             `norm_weight` · | |x| - `norm_goal` | is added. "none": the own length counts.
-        loss_weight: above 0; released 50, and 1 for "none".
+        loss_weight: above 0; None for the released one: 50, and 1 for "none".
         norm_weight: of the soft normalisation, 0 or more; released 0.01.
         norm_goal: above 0; released 30.
 
@@ -104,7 +129,7 @@ class SphereFaceR(Margin):
     version: int = 2
     multiplier: float = 1.5
     normalization: str = "hard"
-    loss_weight: float = 50.0
+    loss_weight: float | None = None
     norm_weight: float = 0.01
     norm_goal: float = 30.0
 
@@ -113,7 +138,8 @@ class SphereFaceR(Margin):
         check_choice(who, "version", repr(self.version), ("1", "2"))
         check_choice(who, "normalization", self.normalization, ("hard", "soft", "none"))
         check_range(who, "multiplier", self.multiplier, low=1.0, high=10.0)
-        check_range(who, "loss_weight", self.loss_weight, low=1e-6, high=1e6)
+        if self.loss_weight is not None:
+            check_range(who, "loss_weight", self.loss_weight, low=1e-6, high=1e6)
         check_range(who, "norm_weight", self.norm_weight, low=0.0, high=1e6)
         check_range(who, "norm_goal", self.norm_goal, low=1e-6, high=1e6)
 
@@ -137,9 +163,10 @@ class SphereFaceR(Margin):
 
     def loss_factor(self, scale: float | Tensor) -> float | Tensor:
         """`loss_weight`, over the scale where features are to have one length."""
+        weight = _LOSS_WEIGHTS[self.normalization] if self.loss_weight is None else self.loss_weight
         if self.normalization == "none":
-            return self.loss_weight
-        return self.loss_weight / (self.norm_goal if self.normalization == "soft" else scale)
+            return weight
+        return weight / (self.norm_goal if self.normalization == "soft" else scale)
 
     def penalty(self, norm: Tensor, scale: float | Tensor) -> Tensor | None:
         """`norm_weight` · | |x| - `norm_goal` |."""
