@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from hypersphere.evaluation.results import write_results
 
@@ -25,3 +27,27 @@ def test_the_same_results_are_the_same_bytes_in_place_of_older_ones(tmp_path: Pa
             np.testing.assert_array_equal(read[name], array)
     write_results(tmp_path, "found", {"accuracy": 0.5}, arrays)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["found.npz", "found.json"])
+def test_a_summary_never_stands_beside_the_arrays_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_results(tmp_path, "found", {"number": 1}, {"number": np.ones(1)})
+    rename = os.replace
+
+    def stopped(source: Path, target: Path) -> None:
+        if target.name == name:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr("os.replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_results(tmp_path, "found", {"number": 2}, {"number": np.full(1, 2.0)})
+    folder = tmp_path / "evaluation"
+    assert [path.name for path in folder.iterdir()] == ["found.npz"]
+    with np.load(folder / "found.npz") as read:
+        assert read["number"][0] == (1 if name == "found.npz" else 2)
+    monkeypatch.undo()
+    write_results(tmp_path, "found", {"number": 3}, {"number": np.full(1, 3.0)})
+    assert json.loads((folder / "found.json").read_text()) == {"number": 3}

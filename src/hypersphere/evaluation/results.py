@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from hypersphere.files import write_atomically
+from hypersphere.files import atomic_file
 
 __all__ = ["write_results"]
 
@@ -20,12 +21,23 @@ def write_results(run: Path, stem: str, summary: Mapping[str, object], arrays: M
     """Write `evaluation/<stem>.npz`, then `.json`, into a run folder; the older ones are replaced.
 
     Raises:
-        OSError: if a file cannot be written.
+        OSError: if a file cannot be written; where the disk is full, the older ones are left as they were.
+
+    Edge cases:
+        Stopped between the two files it leaves no `.json`, so that none is ever read with another's arrays.
     """
     folder = run / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{stem}.npz", _archive(arrays))
-    write_atomically(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+    path = folder / f"{stem}.json"
+    # the last is put in its place first
+    with atomic_file(path) as told, atomic_file(path.with_name(f"{stem}.npz")) as kept:
+        told.write(f"{json.dumps(summary, indent=2)}\n".encode())
+        kept.write(_archive(arrays))
+        for file in (told, kept):
+            file.flush()
+            os.fsync(file.fileno())
+        # from here until the new one has its place there is none: that of before does not fit the new arrays
+        path.unlink(missing_ok=True)
 
 
 def _archive(arrays: Mapping[str, np.ndarray]) -> bytes:
