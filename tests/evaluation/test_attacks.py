@@ -235,3 +235,21 @@ def test_mistakes_are_named() -> None:
         pgd(model, images, labels, epsilon=-0.1, steps=1, step_size=0.1)
     with pytest.raises(ValueError, match=r"logits \(N, C\) of two classes or more: for images \(6, 12\) .* \(6, 1\)"):
         fgsm(lambda points: model(points)[:, :1], images, labels, epsilon=0.1)
+    with pytest.raises(ValueError, match=r"attack: labels must lie in \[0, 1\], as .*; got 9 at position 2\."):
+        fgsm(model, images, torch.tensor([0, 1, 9, 0, 1, 0]), epsilon=0.1)
+    with pytest.raises(ValueError, match=r"attack: labels must lie in \[0, 1\], as .*; got -1 at position 0\."):
+        class_margin(model(images), torch.tensor([-1, 1, 0, 0, 1, 0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.int32])
+def test_labels_are_integers_of_any_size(dtype: torch.dtype) -> None:
+    model, images, labels, _, _ = linear_pair()
+    how = {"epsilon": 0.1, "steps": 2, "step_size": 0.1, "keep": "worst"}
+    for loss in ("cross_entropy", "margin"):
+        expected = pgd(model, images, labels, loss=loss, **how)
+        assert torch.equal(pgd(model, images, labels.to(dtype), loss=loss, **how), expected)
+
+
+def test_no_images_are_attacked_as_any_others() -> None:
+    model, images, labels, _, _ = linear_pair()
+    assert fgsm(model, images[:0], labels[:0], epsilon=0.1).shape == (0, 12)

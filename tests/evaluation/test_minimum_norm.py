@@ -128,3 +128,12 @@ def test_a_missing_package_and_wrong_choices_are_named(monkeypatch: pytest.Monke
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r'need the package foolbox: pip install "hypersphere\[robustness\]", or'):
         smallest_perturbation(model, images, labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_labels_are_integers_of_any_size(dtype: torch.dtype) -> None:
+    model, images, labels = linear()
+    expected = smallest_perturbation(model, images, labels)
+    assert torch.equal(smallest_perturbation(model, images, labels.to(dtype)), expected)
+    with pytest.raises(ValueError, match=r"^attack: labels must lie in \[0, 4\], .* got 7 at position 0\."):
+        smallest_perturbation(model, images, torch.full_like(labels, 7))

@@ -224,3 +224,5 @@ def test_mistakes_are_named() -> None:
         measure_robustness(linear(weights()), [(255 * images, labels) for images, labels in batches()])
     with pytest.raises(ValueError, match="seed must be a whole number of 0 or more, got -1"):
         measure_robustness(linear(weights()), batches(), seed=-1)
+    with pytest.raises(ValueError, match=r"attack: labels must lie in \[0, 1\], .* got 9 at position 0\."):
+        measure_robustness(linear(weights()), [(images, labels + 9 - labels[0]) for images, labels in batches()])

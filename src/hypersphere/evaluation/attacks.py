@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hypersphere.checks import check_choice, check_count, check_range
 from hypersphere.formulas.directions import unit_rows, widen, working_dtype
+from hypersphere.functional.classification import check_labels
 
 __all__ = ["KEEP", "LOSSES", "NORMS", "Logits", "class_margin", "fgsm", "input_gradient", "pgd"]
 
@@ -57,8 +58,9 @@ def fgsm(
         Changed images, (N, ...), in [0, 1]; detached. No parameter's gradient is touched.
 
     Raises:
-        TypeError: if images are not float32 or float64.
-        ValueError: if a pixel lies outside [0, 1] (checked on the CPU), shapes do not fit, or a choice is unknown.
+        TypeError: if images are not float32 or float64, or labels no integers.
+        ValueError: if a pixel lies outside [0, 1] or a label is none of the C classes (checked on the CPU), shapes do
+            not fit, or a choice is unknown.
 
     Edge cases:
         Where the gradient is zero, not a number, or in L2 below 1e-30, the image is left as it is.
@@ -165,7 +167,8 @@ def input_gradient(
         (N,), both detached.
 
     Raises:
-        ValueError: if the model does not return logits (N, C) of two classes or more.
+        TypeError: if labels are no integers.
+        ValueError: if the model does not return logits (N, C) of two classes or more, or as `class_margin`.
 
     Edge cases:
         A model that does not depend on its images has gradient zero.
@@ -181,7 +184,7 @@ def input_gradient(
         logits = widen(logits, working_dtype(logits.dtype))
         margins = class_margin(logits, labels)
         # a sum, so that no image's gradient depends on how many stand beside it
-        value = margins.sum() if loss == "margin" else F.cross_entropy(logits, labels, reduction="sum")
+        value = margins.sum() if loss == "margin" else F.cross_entropy(logits, labels.long(), reduction="sum")
         gradient = None
         if value.requires_grad:
             (gradient,) = torch.autograd.grad(value, points, allow_unused=True)
@@ -193,11 +196,18 @@ def input_gradient(
 def class_margin(logits: Float[Tensor, "N C"], labels: Integer[Tensor, "N"]) -> Float[Tensor, "N"]:
     """Largest logit of another class minus that of the own class, (N,): above zero where the image is misclassified.
 
+    Raises:
+        TypeError: if labels are no integers.
+        ValueError: if there is not one label an image, or one is none of the C classes (checked on the CPU).
+
     Example:
         >>> class_margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
         tensor([-1.])
     """
-    own = labels[:, None]
+    # a batch may be empty, which that check does not allow
+    if len(logits):
+        check_labels("attack", labels, *logits.shape)
+    own = labels.long()[:, None]
     others: Tensor = logits.scatter(1, own, -torch.inf).amax(dim=1)
     return others - logits.gather(1, own).squeeze(1)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hypersphere.checks import check_choice, check_count
 from hypersphere.evaluation.attacks import NORMS, Logits
+from hypersphere.functional.classification import check_labels
 
 __all__ = ["MINIMUM_ATTACKS", "fooled_by", "nearest_on_line", "require_foolbox", "row_norms", "smallest_perturbation"]
 
@@ -53,7 +54,8 @@ def smallest_perturbation(
 
     Raises:
         ImportError: if foolbox is not installed.
-        ValueError: if a choice is unknown or `steps` is no whole number of 1 or more.
+        TypeError: as `fooled_by`.
+        ValueError: as `fooled_by`, if a choice is unknown, or `steps` is no whole number of 1 or more.
 
     Source:
         DeepFool: moosavi2016deepfool. DDN: rony2019decoupling. FMN: pintor2021fast. As in foolbox, rauber2017foolbox.
@@ -62,7 +64,8 @@ def smallest_perturbation(
     check_count("smallest_perturbation", "steps", steps)
     with torch.inference_mode(False):
         best = images.detach().clone()
-        labels = labels.clone()
+        # foolbox knows no shorter integers
+        labels = labels.long().clone()
         size = torch.full((len(images),), torch.inf, dtype=images.dtype, device=images.device)
         open_ones = ~fooled_by(model, best, labels)
         if not bool(open_ones.any()):
@@ -78,11 +81,18 @@ def smallest_perturbation(
 
 
 def fooled_by(model: Logits, images: Float[Tensor, "N *shape"], labels: Integer[Tensor, "N"]) -> Tensor:
-    """Whether each image is taken for another class, (N,) bool."""
+    """Whether each image is taken for another class, (N,) bool.
+
+    Raises:
+        TypeError: if labels are no integers.
+        ValueError: if there is not one label an image, or one is none of the C classes (checked on the CPU).
+    """
     if not len(images):
         return torch.zeros(0, dtype=torch.bool, device=images.device)
     with torch.no_grad():
-        wrong: Tensor = model(images).argmax(dim=1) != labels
+        logits = model(images)
+    check_labels("attack", labels, *logits.shape)
+    wrong: Tensor = logits.argmax(dim=1) != labels
     return wrong
 
 

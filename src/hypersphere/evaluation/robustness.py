@@ -114,7 +114,9 @@ def measure_robustness(
 
     Raises:
         ImportError: if `minimum` is asked for and foolbox is not installed.
-        ValueError: if there are no images, a pixel lies outside [0, 1], a name is unknown or a number out of range.
+        TypeError: if labels are no integers.
+        ValueError: if there are no images, a pixel lies outside [0, 1], a label is no class of the model, a name is
+            unknown or a number out of range.
 
     Example:
         >>> def above_half(images):
