@@ -155,7 +155,18 @@ def test_one_vector_for_all_images_verifies_nothing() -> None:
     # the mean leaves rounding, whose directions would be noise
     np.testing.assert_array_equal(found.scores, np.zeros(len(pairs)))
     assert found.accuracy <= 0.5
-    assert verify(constant, pairs, protocol="lfw-common").accuracy == 0.5
+    assert found.num_zero == len(constant)
+    common = verify(constant, pairs, protocol="lfw-common")
+    assert (common.accuracy, common.num_zero) == (0.5, 0)
+
+
+def test_embeddings_are_zero_by_the_mean_of_a_fold_that_is_reported() -> None:
+    # tested on fold 1, the mean is that of rows 2 and 3, where row 0 lies; on fold 2 it is that of rows 0 and 1
+    rows = np.array([[1.0, 1.0], [5.0, 1.0], [0.0, 0.0], [2.0, 2.0], [0.0, 7.0]])
+    pairs = made([0, 0, 2, 2], [1, 1, 3, 3], [True, False, True, False], [1, 1, 2, 2])
+    assert [verify(rows, pairs, only_fold=fold).num_zero for fold in (None, 1, 2)] == [1, 1, 0]
+    # no row is at the mean, and one of length zero is as good as any other
+    assert verify(rows, pairs, only_fold=2, protocol="lfw-common").num_zero == 1
 
 
 def test_scores_from_elsewhere_are_judged_alike() -> None:

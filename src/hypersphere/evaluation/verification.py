@@ -40,7 +40,8 @@ class Verification:
         folds: the F reported folds.
         thresholds: (F,) chosen on the other folds, in the unit of the scores.
         accuracies: (F,) on the fold itself, in [0, 1].
-        num_zero: embeddings of length zero, whose cosine with everything counts as 0.
+        num_zero: embeddings whose cosine with everything counted as 0 in a reported fold, as their length is zero
+            there, after the mean is subtracted where it is.
     """
 
     protocol: str
@@ -131,16 +132,15 @@ def verify(
     wide = rows.double()
     left, right = (torch.from_numpy(side).to(wide.device) for side in (pairs.left, pairs.right))
 
-    num_zero = int((unit_rows(wide)[0] == 0).all(dim=1).sum())
     if not rule.centred:
         fixed = _scores(wide, left, right, rule.score)
-        return _over_folds(lambda _: fixed, pairs, protocol, only_fold, num_zero)
+        return _over_folds(lambda _: fixed, pairs, protocol, only_fold)
 
-    def scores(held_out: int) -> np.ndarray:
+    def scores(held_out: int) -> tuple[np.ndarray, np.ndarray]:
         others = torch.from_numpy(pairs.fold != held_out).to(wide.device)
         return _scores(_centred(wide, left[others], right[others]), left, right, rule.score)
 
-    return _over_folds(scores, pairs, protocol, only_fold, num_zero)
+    return _over_folds(scores, pairs, protocol, only_fold)
 
 
 def verify_scores(
@@ -171,20 +171,23 @@ def verify_scores(
             f"verify_scores: expected {len(pairs)} finite scores, one a pair, got shape {given.shape} with "
             f"{int(np.isfinite(given).sum())} finite."
         )
-    return _over_folds(lambda _: given, pairs, protocol, only_fold, 0)
+    return _over_folds(lambda _: (given, np.zeros(0, dtype=np.bool_)), pairs, protocol, only_fold)
 
 
 def _over_folds(
-    scores_of: Callable[[int], np.ndarray], pairs: Pairs, protocol: str, only_fold: int | None, num_zero: int
+    scores_of: Callable[[int], tuple[np.ndarray, np.ndarray]], pairs: Pairs, protocol: str, only_fold: int | None
 ) -> Verification:
+    """Verification by `scores_of`: of a fold, the scores of all pairs (P,), and which embeddings are zero (N,)."""
     rule, num_folds = PROTOCOLS[protocol], pairs.num_folds
     pairs.check_fold("verify", only_fold)
     folds = tuple(range(1, num_folds + 1)) if only_fold is None else (only_fold,)
     reported = np.isin(pairs.fold, folds)
     scores = np.empty(len(pairs))
     thresholds, accuracies = np.empty(len(folds)), np.empty(len(folds))
+    ever_zero = []
     for place, fold in enumerate(folds):
-        found, tested = scores_of(fold), pairs.fold == fold
+        (found, zero), tested = scores_of(fold), pairs.fold == fold
+        ever_zero.append(zero)
         thresholds[place] = rule.best_threshold(found[~tested], pairs.same[~tested])
         scores[tested] = found[tested]
         accuracies[place] = rule.right(found[tested], pairs.same[tested], thresholds[place]).mean()
@@ -197,7 +200,7 @@ def _over_folds(
         folds,
         thresholds,
         accuracies,
-        num_zero,
+        int(np.any(ever_zero, axis=0).sum()),
     )
 
 
@@ -211,7 +214,8 @@ def _centred(rows: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return moved.masked_fill(gone[:, None], 0.0)
 
 
-def _scores(rows: Tensor, left: Tensor, right: Tensor, kind: str) -> np.ndarray:
+def _scores(rows: Tensor, left: Tensor, right: Tensor, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of pairs, (P,), and which rows are zero, (N,) bool."""
     unit = unit_rows(rows)[0]
     zero = (unit == 0).all(dim=1)
     parts = []
@@ -221,7 +225,7 @@ def _scores(rows: Tensor, left: Tensor, right: Tensor, kind: str) -> np.ndarray:
         else:
             squared = (unit[first] - unit[second]).square().sum(dim=1)
             parts.append(-squared.masked_fill(zero[first] | zero[second], 2.0))
-    return np.asarray(torch.cat(parts).cpu().numpy())
+    return torch.cat(parts).cpu().numpy(), zero.cpu().numpy()
 
 
 def write_verification(
