@@ -20,6 +20,18 @@ def test_all_classes_of_the_batch_and_others_up_to_the_rate() -> None:
         assert torch.equal(index[places], labels.long())
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint64])
+def test_labels_of_a_narrow_dtype_are_no_label_that_is_ignored(dtype: torch.dtype) -> None:
+    """-100 is 156 in uint8."""
+    labels = torch.tensor([156, 7, 45])
+    found, expected = (
+        sample_classes(given, 300, 0.1, generator=torch.Generator().manual_seed(0))
+        for given in (labels.to(dtype), labels)
+    )
+    assert torch.equal(found[1], expected[1])
+    assert torch.equal(found[0][found[1]], labels)
+
+
 def test_more_classes_in_the_batch_than_the_rate_are_taken_exactly() -> None:
     labels = torch.tensor([9, 3, 3, 5, 0])
     index, places = sample_classes(labels, 10, 0.2)

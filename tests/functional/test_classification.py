@@ -198,7 +198,7 @@ def test_without_a_floor_the_loss_is_torchs() -> None:
     assert cross_entropy(logits.bfloat16(), labels).dtype == torch.float32
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint32])
 @pytest.mark.parametrize("floor", [0.0, 1e-4])
 def test_labels_of_any_integer_dtype(dtype: torch.dtype, floor: float) -> None:
     logits, _, _ = draw()

@@ -117,6 +117,27 @@ def test_labels_that_do_not_count_and_labels_that_nobody_may_read() -> None:
     assert seen[0].tolist() == [2, 3, -1]
 
 
+NARROW = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint32, torch.uint64)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("num_classes", [200, 300])
+def test_labels_of_any_integer_dtype_are_compared_as_int64(dtype: torch.dtype, num_classes: int) -> None:
+    """-100 is 156 in uint8, and 300 classes are 44."""
+    labels = [0, 45, 120, *([156] if torch.iinfo(dtype).max > 156 else [])]
+    given = torch.tensor(labels).to(dtype)
+    found = known_labels("test", given, len(labels), num_classes, -100)
+    assert (found.tolist(), found.dtype) == (labels, torch.int64)
+    with pytest.raises(ValueError, match=r"test: labels must lie in \[0, 119\].*; got 120 at position 2"):
+        known_labels("test", given, len(labels), 120, -100)
+    weight = torch.randn(num_classes, 4, generator=torch.Generator().manual_seed(0))
+    x = weight[: len(labels)]
+    expected = margin_loss(x, weight, torch.tensor(labels))
+    assert expected > 0
+    assert torch.equal(margin_loss(x, weight, given), expected)
+    assert torch.equal(margin_logits(x, weight, given), margin_logits(x, weight, torch.tensor(labels)))
+
+
 # -------------------------------------------------------------------------------------------------------------- scales
 
 

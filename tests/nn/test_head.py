@@ -7,7 +7,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -173,6 +173,22 @@ def test_gradients_of_the_loss(options: dict[str, object]) -> None:
         return torch.func.functional_call(head, dict(zip(names, values, strict=True)), (features, y))
 
     assert torch.autograd.gradcheck(loss, (x.double().requires_grad_(), *parameters))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+@pytest.mark.parametrize("options", [{}, {"class_weights": True}, {"energy": {}}, {"sample_rate": 0.5}], ids=str)
+def test_narrow_labels_are_no_label_that_is_ignored(options: dict[str, Any], dtype: torch.dtype) -> None:
+    """-100 is 156 in uint8."""
+    weights = torch.linspace(0.5, 2, 300) if options.get("class_weights") else None
+    head = MarginHead(8, 300, **options | {"class_weights": weights, "synchronize": True})
+    x, y = torch.randn(3, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([156, 45, 156])
+    losses = []
+    for labels in (y, y.to(dtype)):
+        torch.manual_seed(0)
+        losses.append(head(x, labels))
+    assert losses[0] > 0
+    assert torch.equal(*losses)
+    assert torch.equal(head.margin_logits(x, y.to(dtype)), head.margin_logits(x, y))
 
 
 # ------------------------------------------------------------------------------------------------- as a module of torch

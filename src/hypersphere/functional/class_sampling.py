@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from hypersphere.checks import check_count
-from hypersphere.functional.classification import check_labels
+from hypersphere.functional.classification import checked_labels
 
 __all__ = ["class_scores", "highest_classes", "num_sampled", "sample_classes"]
 
@@ -69,10 +69,10 @@ def class_scores(
     Several processes agree on one set by the largest of their numbers, where all but one draw zeros.
     """
     check_count("sample_classes", "num_classes", num_classes, low=1)
-    check_labels("sample_classes", labels, labels.shape[0], num_classes, ignore_index=ignore_index)
+    labels = checked_labels("sample_classes", labels, labels.shape[0], num_classes, ignore_index=ignore_index)
     # in float64, so that no two numbers are the same; one place more, for the samples that do not count
     scores = torch.rand(num_classes + 1, generator=generator, dtype=torch.float64, device=labels.device)
-    scores[labels.long().masked_fill(labels == ignore_index, num_classes)] = _PRESENT
+    scores[labels.masked_fill(labels == ignore_index, num_classes)] = _PRESENT
     return scores[:num_classes]
 
 
@@ -83,8 +83,9 @@ def highest_classes(
     present = int((scores == _PRESENT).sum())
     size = max(num_sampled(scores.shape[0], rate), present)
     index = scores.topk(size).indices.sort().values
+    labels = labels.long()
     ignored = labels == ignore_index
-    places = torch.searchsorted(index, labels.long().masked_fill(ignored, 0))
+    places = torch.searchsorted(index, labels.masked_fill(ignored, 0))
     return index, places.masked_fill(ignored, -100)
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from hypersphere.checks import check_choice, check_matrix, check_range
 from hypersphere.formulas.directions import full_precision, unit_rows, working_dtype
 from hypersphere.kernels.classes import inverse_norms
-from hypersphere.kernels.eligible import reasons_not, transformed
+from hypersphere.kernels.eligible import reasons_not
 
-__all__ = ["check_labels", "check_whole", "class_logits", "cross_entropy"]
+__all__ = ["check_whole", "checked_labels", "class_logits", "cross_entropy"]
 
 
 def class_logits(
@@ -108,8 +108,8 @@ def cross_entropy(
     check_matrix(who, "logits", logits, "N C")
     check_range(who, "label_smoothing", label_smoothing, low=0.0, high=1.0)
     check_range(who, "probability_floor", probability_floor, low=0.0, high=1.0)
-    check_labels(who, labels, *logits.shape)
-    logits, labels = logits.to(working_dtype(logits.dtype)), labels.long()
+    labels = checked_labels(who, labels, *logits.shape)
+    logits = logits.to(working_dtype(logits.dtype))
     if probability_floor == 0:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     log_probability = (logits.softmax(dim=1) + probability_floor).log()
@@ -117,10 +117,13 @@ def cross_entropy(
     return -own if label_smoothing == 0 else -torch.lerp(own, log_probability.mean(), label_smoothing)
 
 
-def check_labels(
+def checked_labels(
     who: str, labels: Tensor, num_samples: int, num_classes: int, *, ignore_index: int | None = None
-) -> None:
-    """Raise unless `labels` is (N,), of integers, and on a CPU outside a compiler each of them a class or ignored."""
+) -> Tensor:
+    """Labels as int64, before anything is compared with them: -100 is 156 in uint8.
+
+    Raises unless they are (N,), of integers, and on a CPU outside a compiler each of them a class or ignored.
+    """
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"{who}: expected labels of an integer dtype, got {labels.dtype}.")
     if labels.shape != (num_samples,) or num_samples < 1:
@@ -128,8 +131,8 @@ def check_labels(
             f"{who}: expected N >= 1 samples and labels (N,), got {num_samples} samples and labels "
             f"{tuple(labels.shape)}."
         )
-    hidden = torch.compiler.is_compiling() or transformed()
-    if labels.device.type == "cpu" and not hidden:
+    labels = labels.long()
+    if readable(labels):
         wrong = (labels < 0) | (labels >= num_classes)
         if ignore_index is not None:
             wrong &= labels != ignore_index
@@ -140,6 +143,12 @@ def check_labels(
                 f"{who}: labels must lie in [0, {num_classes - 1}], as there are {num_classes} classes; "
                 f"got {int(labels[position])} at position {position}."
             )
+    return labels
+
+
+def readable(values: Tensor) -> bool:
+    """Whether values can be looked at: on a CPU, outside compilers, exporters and torch.func."""
+    return values.device.type == "cpu" and not reasons_not(values)
 
 
 def check_whole(who: str, weight: Tensor) -> None:

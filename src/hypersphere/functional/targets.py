@@ -15,7 +15,7 @@ from torch import Tensor
 from hypersphere.checks import check_choice, check_matrix, check_range
 from hypersphere.formulas.directions import full_precision, lengths, unit_rows, widen, working_dtype
 from hypersphere.formulas.margins import Margin, Softmax
-from hypersphere.functional.classification import check_labels, check_whole, class_logits
+from hypersphere.functional.classification import check_whole, checked_labels, class_logits
 from hypersphere.kernels.classes import Comparison, Plan, own_places, own_products
 
 __all__ = ["GRADIENTS", "MarginMeasures", "MarginTask", "checked_scale", "known_labels", "own_cosines"]
@@ -262,9 +262,8 @@ def known_labels(who: str, labels: Tensor, num_samples: int, num_classes: int, i
 
     Where labels cannot be read, one that is no class becomes one that every look-up refuses.
     """
-    check_labels(who, labels, num_samples, num_classes, ignore_index=ignore_index)
-    known = labels.long()
-    return known.masked_fill(known < 0, num_classes).masked_fill(labels == ignore_index, -1)
+    known = checked_labels(who, labels, num_samples, num_classes, ignore_index=ignore_index)
+    return known.masked_fill(known < 0, num_classes).masked_fill(known == ignore_index, -1)
 
 
 def _divided(value: Tensor, length: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from hypersphere.formulas.directions import lengths, working_dtype
 from hypersphere.formulas.margins import MARGINS, BatchStatistics, MarginLike, SphereFace2, as_margin
 from hypersphere.formulas.specs import plain_values
 from hypersphere.functional.class_sampling import class_scores, highest_classes, num_sampled
-from hypersphere.functional.classification import check_whole
+from hypersphere.functional.classification import check_whole, checked_labels
 from hypersphere.functional.margins import check_objective, margin_logits, margin_loss
 from hypersphere.functional.targets import GRADIENTS, MarginMeasures, checked_scale, known_labels, own_cosines
 from hypersphere.nn.class_energy import ClassEnergyLike, as_class_energy
@@ -207,6 +207,7 @@ class MarginHead(nn.Module):
         self, x: Tensor, y: Tensor, num_samples: float | Tensor | None, *, measured: bool
     ) -> tuple[Tensor, MarginMeasures | None]:
         self._check(x)
+        y = checked_labels("MarginHead", y, x.shape[0], self.num_classes, ignore_index=self.ignore_index)
         weight: Tensor = self.weight
         class_weights, how = self.class_weights, self._how()
         learns = self.training and torch.is_grad_enabled()
@@ -355,7 +356,7 @@ class MarginHead(nn.Module):
         known = y != self.ignore_index
         if self.class_weights is None:
             return known.to(self.weight.dtype).sum()
-        return (self.class_weights[y.masked_fill(~known, 0).long()] * known).sum()
+        return (self.class_weights[y.masked_fill(~known, 0)] * known).sum()
 
     @torch.no_grad()
     def _energy_share(self, y: Tensor, num_samples: float | Tensor | None, *, together: bool) -> float | Tensor:
