@@ -133,9 +133,28 @@ def test_what_is_no_experiment_is_refused() -> None:
     with pytest.raises(ValueError, match=r"rank must be at most 1, got 2\. Ask for more ranks"):
         identify_among_distractors(probes, [1, 1, 2, 2], distractors).rate(2)
     wide = np.zeros((10_000, DIM), dtype=np.float32)
-    sentence = r"the 4001 highest impostor scores, so memory must be 384096 bytes \(1 MiB\) or more, got 200000\. Give"
+    sentence = r"the 4001 highest impostor scores, so memory must be 384224 bytes \(1 MiB\) or more, got 200000\. Give"
     with pytest.raises(ValueError, match=sentence):
         identify_among_distractors(probes, [1, 1, 2, 2], wide, fars=(0.1,), memory=200_000)
+    # 40 * 39 pairs of one, 2 of the other
+    sentence = (
+        r"there are 1562 ordered pairs of one person, up to 40 probes of each, so memory must be 99968 bytes "
+        r"\(1 MiB\) or more, got 99967\. Give more, or fewer probes of a person\.$"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        identify_among_distractors(coarse(42, 0), [1] * 40 + [2] * 2, distractors, memory=99_967)
+    assert len(identify_among_distractors(coarse(42, 0), [1] * 40 + [2] * 2, distractors, memory=99_968).pairs) == 1562
+
+
+# blocks of 13 of the 20 probes of a person, or all at once
+@pytest.mark.parametrize("memory", [80_000, 2**20])
+def test_pairs_in_blocks_are_all_pairs(memory: int) -> None:
+    people = np.random.default_rng(3).integers(0, 3, 60)
+    probes = np.random.default_rng(4).standard_normal((60, DIM))
+    found = identify_among_distractors(probes, people, coarse(9, 0), memory=memory)
+    expected = [(a, b) for a in range(60) for b in range(60) if a != b and people[a] == people[b]]
+    assert [tuple(pair) for pair in found.pairs.tolist()] == expected
+    np.testing.assert_array_equal(found.scores, matrix(probes, probes)[tuple(found.pairs.T)])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is told in other units elsewhere")
@@ -157,3 +176,23 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, found.points[
     kilobytes, accepted = map(int, done.stdout.split())
     assert kilobytes < 300 * 1024
     assert accepted == 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told in other units elsewhere")
+def test_many_images_of_one_person_take_the_memory_they_may() -> None:
+    script = """
+import resource
+import numpy as np
+from hypersphere.evaluation import identify_among_distractors
+
+generator = np.random.default_rng(0)
+probes, distractors = generator.standard_normal((2000, 8)), generator.standard_normal((100, 8))
+identify_among_distractors(probes, np.arange(2000) // 2, distractors, fars=(0.01,), memory=2**20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = identify_among_distractors(probes, np.arange(2000) // 1000, distractors, fars=(0.01,), memory=128 * 2**20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(found.pairs))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    kilobytes, count = map(int, done.stdout.split())
+    assert count == 1_998_000
+    assert kilobytes < 128 * 1024

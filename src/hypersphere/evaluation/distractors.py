@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ from hypersphere.evaluation.embeddings import (
 from hypersphere.evaluation.roc import OperatingPoint, num_allowed, operating_point
 
 __all__ = ["AmongDistractors", "identify_among_distractors"]
+
+# a pair is two numbers and a score; what is made of all scores at the end is a third as much
+_BYTES_PER_PAIR = 32
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def identify_among_distractors(
         max_rank: largest rank that will be asked for, >= 1.
         fars: rates of false accepts at which the rate of true ones is wanted, in [0, 1]; of N·M impostors.
         num_distractors: M, needed with `fars` where `distractors` come as blocks.
-        memory: bytes to take beside the input; probes (16·N·D) and results come on top.
+        memory: bytes to take beside the input, the pairs among them; probes (16·N·D) and the largest cosines of each
+            come on top.
 
     Returns:
         Hits and rates.
@@ -108,7 +113,8 @@ def identify_among_distractors(
     Raises:
         TypeError: if people are not whole numbers, or embeddings not floating-point numbers.
         ValueError: if no two probes are of one person, there are no distractors or not `num_distractors`, shapes do not
-            fit, an embedding is not finite, a rate is out of range, or its impostors need more than `memory`.
+            fit, an embedding is not finite, a rate is out of range, or its impostors or the pairs, n(n-1) of each
+            person's n probes at 32 bytes, need more than half of `memory`.
 
     Edge cases:
         A zero row has cosine 0 with everything. Images that occur both as a mate and as a distractor tie: counted as a
@@ -126,14 +132,16 @@ def identify_among_distractors(
     who = "identify_among_distractors"
     check_count(who, "max_rank", max_rank)
     rows = as_embeddings(who, "probes", probes)
+    owners = whole_numbers(who, "people", people, len(rows))
+    held = _bytes_of_pairs(who, owners, memory)
     asked = directions(rows)
-    pairs, scores = _pairs_of_one_person(who, whole_numbers(who, "people", people, len(rows)), asked)
+    pairs, scores = _pairs_of_one_person(owners, asked, memory - held)
     total = len(distractors) if isinstance(distractors, np.ndarray | Tensor) else num_distractors
     if fars and total is None:
         raise ValueError(f"{who}: with fars and distractors in blocks, num_distractors must be given.")
     kept = max((num_allowed(far, max(1, len(rows) * (total or 0))) + 1 for far in fars), default=0)
-    impostors = _Largest(who, min(kept, len(rows) * (total or 0)), memory // 2, asked)
-    num_queries, num_rows = rows_within(who, memory // 2, dim=rows.shape[1], per_query=64 * max_rank)
+    impostors = _Largest(who, min(kept, len(rows) * (total or 0)), memory, held, asked)
+    num_queries, num_rows = rows_within(who, (memory - held) // 2, dim=rows.shape[1], per_query=64 * max_rank)
     best = asked.new_empty(len(rows), 0)
     seen = 0
     for start, block in direction_blocks(
@@ -157,33 +165,62 @@ def identify_among_distractors(
     return AmongDistractors(seen, pairs, scores, best.cpu().numpy(), points)
 
 
-def _pairs_of_one_person(who: str, people: np.ndarray, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Every ordered pair of two probes of one person, (P, 2), by the first and then the second; their cosines (P,)."""
-    pairs, scores = [], []
-    order = np.argsort(people, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(people[order])) + 1):
-        first, second = np.meshgrid(group, group, indexing="ij")
-        two = first != second
-        own = rows[torch.from_numpy(group).to(rows.device)]
-        pairs.append(np.stack([first[two], second[two]], axis=1))
-        scores.append((own @ own.T).cpu().numpy()[two])
-    every = np.concatenate(pairs).astype(np.int64)
-    if not len(every):
+def _bytes_of_pairs(who: str, people: np.ndarray, memory: int) -> int:
+    """What the pairs need; ValueError where there are none, or they need more than half of `memory`."""
+    counts = np.unique(people, return_counts=True)[1]
+    num_pairs = int((counts * (counts - 1)).sum())
+    if not num_pairs:
         raise ValueError(f"{who}: expected two probes or more of some person, got one of each.")
-    sorting = np.lexsort((every[:, 1], every[:, 0]))
-    return np.ascontiguousarray(every[sorting]), np.concatenate(scores)[sorting]
+    needed = _BYTES_PER_PAIR * num_pairs
+    if 2 * needed > memory:
+        raise ValueError(
+            f"{who}: there are {num_pairs} ordered pairs of one person, up to {counts.max()} probes of each, so memory "
+            f"must be {2 * needed} bytes ({-(-needed // 2**19)} MiB) or more, got {memory}. Give more, or fewer probes "
+            "of a person."
+        )
+    return needed
+
+
+def _pairs_of_one_person(people: np.ndarray, rows: Tensor, memory: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every ordered pair of two probes of one person, (P, 2), by the first and then the second; their cosines (P,)."""
+    order = np.argsort(people, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(people[order])) + 1)
+    num_mates = np.empty(len(people), dtype=np.int64)
+    for group in groups:
+        num_mates[group] = len(group) - 1
+    # where the pairs of each probe begin
+    starts = num_mates.cumsum() - num_mates
+    pairs = np.empty((int(num_mates.sum()), 2), dtype=np.int64)
+    scores = np.empty(len(pairs))
+    # a quarter for pairs at 64 bytes, of cosines and places twice, one for the rows of both sides
+    side = max(1, min(math.isqrt(memory // 256), memory // (64 * rows.shape[1])))
+    for group in groups:
+        for first in range(0, len(group), side):
+            left = np.arange(first, min(first + side, len(group)))[:, None]
+            for second in range(0, len(group), side):
+                right = np.arange(second, min(second + side, len(group)))[None]
+                # a probe is no mate of its own, so those behind it move up
+                place = starts[group[left]] + right - (right > left)
+                one, other = (torch.from_numpy(group[part.ravel()]).to(rows.device) for part in (left, right))
+                cosines = (rows[one] @ rows[other].T).cpu().numpy()
+                mates = left != right
+                place = place[mates]
+                scores[place] = cosines[mates]
+                pairs[place, 0] = np.broadcast_to(group[left], mates.shape)[mates]
+                pairs[place, 1] = np.broadcast_to(group[right], mates.shape)[mates]
+    return pairs, scores
 
 
 class _Largest:
     """The `count` largest of all numbers that are added, in memory for about three times as many."""
 
-    def __init__(self, who: str, count: int, memory: int, like: Tensor) -> None:
-        # candidates up to twice as many, and a copy of all while the largest are chosen
-        needed = 48 * count
+    def __init__(self, who: str, count: int, memory: int, held: int, like: Tensor) -> None:
+        # candidates up to twice as many, and a copy of all while the largest are chosen; half of what is not held
+        needed = 2 * 48 * count + held
         if needed > memory:
             raise ValueError(
                 f"{who}: the largest of fars needs the {count} highest impostor scores, so memory must be "
-                f"{2 * needed} bytes ({-(-needed // 2**19)} MiB) or more, got {2 * memory}. Give more, or leave out "
+                f"{needed} bytes ({-(-needed // 2**20)} MiB) or more, got {memory}. Give more, or leave out "
                 "rates that large."
             )
         self.count, self.held, self.pending = count, like.new_empty(0), 0
