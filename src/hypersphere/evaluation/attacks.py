@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hypersphere.checks import check_choice, check_count, check_range
 from hypersphere.formulas.directions import unit_rows, widen, working_dtype
-from hypersphere.functional.classification import check_labels
+from hypersphere.functional.classification import checked_labels
 
 __all__ = ["KEEP", "LOSSES", "NORMS", "Logits", "class_margin", "fgsm", "input_gradient", "pgd"]
 
@@ -206,7 +206,7 @@ def class_margin(logits: Float[Tensor, "N C"], labels: Integer[Tensor, "N"]) -> 
     """
     # a batch may be empty, which that check does not allow
     if len(logits):
-        check_labels("attack", labels, *logits.shape)
+        labels = checked_labels("attack", labels, *logits.shape)
     own = labels.long()[:, None]
     others: Tensor = logits.scatter(1, own, -torch.inf).amax(dim=1)
     return others - logits.gather(1, own).squeeze(1)

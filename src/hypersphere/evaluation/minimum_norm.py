@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hypersphere.checks import check_choice, check_count
 from hypersphere.evaluation.attacks import NORMS, Logits
-from hypersphere.functional.classification import check_labels
+from hypersphere.functional.classification import checked_labels
 
 __all__ = ["MINIMUM_ATTACKS", "fooled_by", "nearest_on_line", "require_foolbox", "row_norms", "smallest_perturbation"]
 
@@ -91,8 +91,7 @@ def fooled_by(model: Logits, images: Float[Tensor, "N *shape"], labels: Integer[
         return torch.zeros(0, dtype=torch.bool, device=images.device)
     with torch.no_grad():
         logits = model(images)
-    check_labels("attack", labels, *logits.shape)
-    wrong: Tensor = logits.argmax(dim=1) != labels
+    wrong: Tensor = logits.argmax(dim=1) != checked_labels("attack", labels, *logits.shape)
     return wrong
 
 
