@@ -153,6 +153,20 @@ def test_pairs_stand_in_for_those_that_the_settings_lack(tmp_path: Path, images:
     assert (run / "evaluation" / "verification.json").read_bytes() != before
 
 
+def test_no_pairs_stand_in_for_those_of_a_fold_that_was_left_out(tmp_path: Path, images: Path) -> None:
+    run = make_run(tmp_path / "run", tmp_path / "not here", without_fold=2)
+    found, written = evaluate_verification(run, pairs=images / "pairs.txt")
+    assert [path.name for path in written] == ["verification-faces.json", "verification-faces-common.json"]
+    assert (found["lfw-official"]["split"], found["lfw-official"]["num_pairs"]) == ("all 2 folds", 8)
+    assert read_threshold(run) is None
+    # nor does the name of those of before
+    (run / "evaluation" / "verification.json").write_text(json.dumps({"pairs": "faces/pairs.txt"}))
+    found, written = evaluate_verification(run, pairs=images / "pairs.txt")
+    assert (written[0].name, found["lfw-common"]["folds"]) == ("verification-faces.json", [1, 2])
+    with pytest.raises(FileNotFoundError, match=r"^data set '.*not here' has no list of pairs: name one"):
+        evaluate_verification(run)
+
+
 def test_nothing_is_embedded_for_pairs_that_cannot_be_verified(
     run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,8 @@ def evaluate_verification(
         Of each rule the content of its JSON file, and the paths of these files: `evaluation/verification.json` for
         "lfw-official" and `verification-common.json` for the other, with the name of the pairs in both where they are
         not the run's own (for `pairs.txt`, that of its folder), and the fold where it is not that of None. Where the
-        run's settings name no pairs, the first that are verified stand for its own. `decision` holds the threshold of
+        pairs that the run's settings name are nowhere and no fold of them was left out, the first that are verified
+        stand for its own. `decision` holds the threshold of
         "lfw-common" as a cosine, which suits single pairs because no mean is subtracted there; `people_in_training` how
         many of the people were classes of the training.
 
@@ -110,11 +111,14 @@ def evaluate_verification(
 
 
 def _is_own(folder: Path, config: DataConfig, file: Path) -> bool:
-    """Whether pairs are those of the run's settings, or the settings name none and these stand for them."""
+    """Whether pairs are those of the run's settings, or those are nowhere and these stand for them."""
     try:
         return find_pairs(config).resolve() == file.resolve()
     except FileNotFoundError:
         pass
+    # its folds are those of that list, and whom training left out is told by no other
+    if config.without_fold is not None:
+        return False
     try:
         known = json.loads((folder / "evaluation" / "verification.json").read_bytes())
     except (OSError, ValueError):
