@@ -141,6 +141,22 @@ def test_other_images_and_splits_have_files_of_their_own(run: Path, images: Path
         evaluate_identification(run, split="train")
 
 
+def test_one_person_alone_is_told_apart_from_distractors_only(run: Path, tmp_path: Path) -> None:
+    people(tmp_path / "alone" / "test", names=("eve",))
+    people(tmp_path / "alone" / "train", names=("eve",))
+    alone = DataConfig(name=str(tmp_path / "alone"), size=8)
+    with pytest.raises(
+        ValueError,
+        match=r"^identification: expected images of two classes or more, got 3 of eve alone: in a gallery of one every "
+        r"image finds its own, and nothing is told apart\. Give more classes, or --distractors\.$",
+    ):
+        evaluate_identification(run, data=alone)
+    assert not (run / "evaluation").exists()
+    found, _ = evaluate_identification(run, data=alone, distractors="random:20")
+    assert list(found["results"]) == ["distractors"]
+    assert lines(found)[0].startswith("among 20 distractors: rank 1 ")
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "words"),
     [

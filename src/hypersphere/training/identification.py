@@ -61,7 +61,7 @@ def evaluate_identification(
 
     A closed set is made of the split itself: the first image of each class is the gallery, every other image a probe.
     With distractors, each pair of images of one class is also taken by the rule of MegaFace: one of them among all
-    distractors, the other looked for.
+    distractors, the other looked for. Of one class alone there is no closed set, as nothing would be told apart.
 
     Args:
         folder: a finished run.
@@ -79,7 +79,8 @@ def evaluate_identification(
 
     Raises:
         FileNotFoundError: if there is no trained model, or no such distractors.
-        ValueError: if images or distractors cannot be used, or no class has two images.
+        ValueError: if images or distractors cannot be used, no class has two images, or there is one class and no
+            distractor.
     """
     check_count("identification", "memory", memory)
     check_count("identification", "seed", seed, low=0)
@@ -95,10 +96,15 @@ def evaluate_identification(
     rest = np.setdiff1d(np.arange(len(people)), first)
     if not len(rest):
         raise ValueError(f"identification: expected two images or more of some class, got {len(known)} of one each.")
+    if len(known) == 1 and among is None:
+        raise ValueError(
+            f"identification: expected images of two classes or more, got {len(people)} of {known[0]} alone: in a "
+            "gallery of one every image finds its own, and nothing is told apart. Give more classes, or --distractors."
+        )
     size = memory * 2**20
-    results: dict[str, Identification] = {
-        "closed-set": identify_closed_set(rows[first], people[first], rows[rest], people[rest], memory=size)
-    }
+    results: dict[str, Identification] = {}
+    if len(known) > 1:
+        results["closed-set"] = identify_closed_set(rows[first], people[first], rows[rest], people[rest], memory=size)
     if among is not None:
         results["distractors"] = identify_among_distractors(
             rows, people, among.rows, max_rank=RANKS, fars=FARS, num_distractors=among.num, memory=size
@@ -187,9 +193,13 @@ def _noise(num: int, embedder: Embedder, seed: int) -> Iterator[np.ndarray]:
 
 def lines(summary: dict[str, Any]) -> list[str]:
     """What was found, as a person reads it."""
-    closed = summary["results"]["closed-set"]
-    rates = ", ".join(f"rank {one['rank']} {one['rate']:.4f}" for one in closed["rates"])
-    told = [f"closed set: {rates} ({closed['num_probes']} probes, {closed['num_people']} people in the gallery)"]
+    told = []
+    closed = summary["results"].get("closed-set")
+    if closed is not None:
+        rates = ", ".join(f"rank {one['rank']} {one['rate']:.4f}" for one in closed["rates"])
+        told.append(
+            f"closed set: {rates} ({closed['num_probes']} probes, {closed['num_people']} people in the gallery)"
+        )
     among = summary["results"].get("distractors")
     if among is not None:
         facts = summary["distractors"]
