@@ -471,7 +471,7 @@ def test_the_bias_reaches_every_class(impl: str) -> None:
             ValueError,
             r"the objective of SphereFace2 is one yes or no for each class\. Leave them at 0",
         ),
-        ({"class_weights": torch.ones(4)}, ValueError, r"margin_loss: expected class_weights \(5,\), got \(4,\)"),
+        ({"class_weights": torch.ones(4)}, ValueError, r"margin_loss: expected class_weights \(5,\) .*, got \(4,\)\."),
         (
             {"margin": MARGINS["adaface"], "state": {"running_mean": torch.ones(())}},
             ValueError,

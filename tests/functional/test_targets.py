@@ -150,6 +150,9 @@ def test_scales_that_a_margin_can_have() -> None:
     assert (found, type(found)) == (12.0, float)
     learned = torch.tensor([3.0])
     assert checked_scale("test", learned, MARGINS["sphereface2"]) is learned
+    for hidden in (torch.tensor(-3.0, device="meta"), torch.tensor(1e-3).requires_grad_()):
+        assert checked_scale("test", hidden, MARGINS["arcface"]) is hidden
+    assert torch.func.grad(lambda s: checked_scale("test", s, MARGINS["arcface"]))(torch.tensor(-3.0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,6 +160,9 @@ def test_scales_that_a_margin_can_have() -> None:
     [
         (2.0, Softmax(), r"test: Softmax has no scale, its logits are inner products .* got 2\.0"),
         ("learned", MARGINS["arcface"], r"test: unknown scale 'learned': choose default, feature"),
+        (torch.tensor(0.0), MARGINS["arcface"], r"test: scale must lie in \[1e-06, 1e\+06\], got 0"),
+        (torch.tensor([-3.0]), MARGINS["arcface"], r"test: scale must lie in \[1e-06, 1e\+06\], got -3"),
+        (torch.ones(3), MARGINS["arcface"], r"test: expected scale to be one number, got shape \(3,\)\."),
         (math.nan, MARGINS["arcface"], r"test: scale must lie in \[1e-06, 1e\+06\], got nan"),
         (
             "feature",
@@ -168,3 +174,29 @@ def test_scales_that_a_margin_can_have() -> None:
 def test_scales_that_it_cannot_have(scale: Any, margin: Margin, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked_scale("test", scale, margin)
+
+
+def test_a_scale_that_is_no_number_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"test: scale must be a number, got None\."):
+        checked_scale("test", None, MARGINS["arcface"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"annealing": torch.tensor(-1.0)}, r"margin_loss: annealing must lie in \[0, 1e\+09\], got -1"),
+        ({"annealing": torch.ones(2)}, r"margin_loss: expected annealing to be one number, got shape \(2,\)\."),
+        ({"bias": torch.ones(5)}, r"margin_loss: expected bias to be one number, got shape \(5,\)\."),
+        ({"num_samples": -3}, r"margin_loss: num_samples must lie in \[0, inf\], got -3"),
+        ({"num_samples": torch.tensor(-3)}, r"margin_loss: num_samples must lie in \[0, inf\], got -3"),
+        ({"num_samples": torch.ones(8)}, r"margin_loss: expected num_samples to be one number, got shape \(8,\)\."),
+        (
+            {"class_weights": torch.tensor([1.0, 1.0, -2.0, 1.0, 1.0])},
+            r"margin_loss: expected class_weights \(5,\) of numbers of 0 or more, got \(5,\) with a least of -2\.",
+        ),
+    ],
+)
+def test_tensors_out_of_range_are_refused_in_words(options: dict[str, Any], message: str) -> None:
+    features, weight = draw({"name": "arcface"})
+    with pytest.raises(ValueError, match=message):
+        margin_loss(features, weight, LABELS, margin=MARGINS["arcface"], **options)

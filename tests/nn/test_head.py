@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hypersphere.formulas.margins import MARGINS, Margin, NormalizedSoftmax
+from hypersphere.formulas.margins import MARGINS, CosFace, Margin, NormalizedSoftmax
 from hypersphere.functional.classification import class_logits, cross_entropy
 from hypersphere.functional.margins import margin_logits
 from hypersphere.nn import MarginHead
@@ -258,6 +258,15 @@ def test_repr_names_what_it_is() -> None:
 def test_wrong_arguments_are_refused_in_words(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MarginHead(**{"in_features": 8, "num_classes": 5, "margin": "softmax", **options})
+
+
+def test_arguments_of_the_wrong_type_are_refused_in_words() -> None:
+    with pytest.raises(TypeError, match=r"MarginHead: gradient: expected a string, one of detached, exact, got None\."):
+        make(gradient=None)
+    with pytest.raises(TypeError, match=r"MarginHead: scale must be a number, got None\."):
+        make(margin="arcface", scale=None)
+    with pytest.raises(TypeError, match=r"CosFace: cosine must be a number, got '0\.3'\."):
+        CosFace("0.3")  # type: ignore[arg-type]
 
 
 def test_wrong_input_is_refused_in_words() -> None:

@@ -79,7 +79,7 @@ def test_it_is_written_down_and_built_again(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", MARGINS)
 def test_a_learned_scale_and_every_other_parameter_has_the_exact_gradient(name: str) -> None:
     margin = MARGINS[name]
-    wanted = "default" if not margin.normalized else "learned"
+    wanted = "learned" if margin.normalized and not margin.weighs_loss else "default"
     head, x, y = make(margin=name, scale=wanted, dtype=torch.float64)
     if head.log_scale is not None:
         assert head.log_scale.exp().item() == pytest.approx(
@@ -97,6 +97,14 @@ def test_a_learned_scale_and_every_other_parameter_has_the_exact_gradient(name: 
         return torch.func.functional_call(head, dict(zip(names, given, strict=True)), (x.double(), y))
 
     assert torch.autograd.gradcheck(loss, values, fast_mode=True)
+
+
+@pytest.mark.parametrize("name", ["sphereface2", "sphereface_r"])
+def test_a_scale_that_divides_the_loss_is_not_learned(name: str) -> None:
+    kind, number = type(MARGINS[name]).__name__, MARGINS[name].default_scale
+    message = rf"MarginHead: the loss of {kind} is weighed by its scale, .* Use scale='default', which is {number}\."
+    with pytest.raises(ValueError, match=message):
+        make(margin=name, scale="learned")
 
 
 # ------------------------------------------------------------------------------------------------------------- memory
@@ -221,7 +229,8 @@ def test_a_model_of_low_precision_keeps_its_head(name: str) -> None:
 
 @pytest.mark.parametrize("name", MARGINS)
 def test_features_of_float64_with_a_head_of_float32(name: str) -> None:
-    head, x, y = make(margin=name, scale="learned" if MARGINS[name].normalized else "default")
+    margin = MARGINS[name]
+    head, x, y = make(margin=name, scale="learned" if margin.normalized and not margin.weighs_loss else "default")
     loss = head(x.double(), y)
     loss.backward()
     assert loss.dtype == torch.float64
@@ -277,7 +286,7 @@ def test_copies_and_states(name: str) -> None:
 def test_class_weights_that_are_none_are_refused_in_words() -> None:
     for weights, arrived in (
         (torch.zeros(0), r"\(0,\)\."),
-        (torch.ones(4), r"\(4,\) with a least of 1\."),
+        (torch.ones(4), r"\(4,\)\."),
         (torch.tensor([1.0, -2.0, 1.0, 1.0, 1.0]), r"\(5,\) with a least of -2\."),
     ):
         with pytest.raises(ValueError, match=r"expected class_weights \(5,\) of numbers of 0 or more, got " + arrived):

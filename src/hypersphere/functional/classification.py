@@ -15,7 +15,7 @@ from hypersphere.formulas.directions import full_precision, unit_rows, working_d
 from hypersphere.kernels.classes import inverse_norms
 from hypersphere.kernels.eligible import reasons_not
 
-__all__ = ["check_whole", "checked_labels", "class_logits", "cross_entropy"]
+__all__ = ["check_whole", "checked_labels", "class_logits", "cross_entropy", "readable"]
 
 
 def class_logits(

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from hypersphere.checks import check_choice, check_range
 from hypersphere.formulas.directions import full_precision, widen
 from hypersphere.formulas.margins import Margin
-from hypersphere.functional.targets import MarginMeasures, MarginTask, known_labels
+from hypersphere.functional.classification import readable
+from hypersphere.functional.targets import MarginMeasures, MarginTask, check_number, known_labels
 from hypersphere.kernels.classes import Comparison, compare, compare_plain
 from hypersphere.kernels.eligible import reasons_not
 
-__all__ = ["IMPLEMENTATIONS", "check_objective", "margin_logits", "margin_loss"]
+__all__ = ["IMPLEMENTATIONS", "check_class_weights", "check_objective", "margin_logits", "margin_loss"]
 
 IMPLEMENTATIONS = ("auto", "torch", "chunked")
 # logits up to which the plain form is as fast, and can be differentiated twice
@@ -198,8 +199,10 @@ def margin_loss(
     task = MarginTask.of(who, features, weight, margin, scale, gradient, annealing, state, bias)
     check_choice(who, "impl", impl, IMPLEMENTATIONS)
     check_objective(who, task.margin, label_smoothing, probability_floor)
-    if class_weights is not None and class_weights.shape != (task.num_classes,):
-        raise ValueError(f"{who}: expected class_weights ({task.num_classes},), got {tuple(class_weights.shape)}.")
+    if class_weights is not None:
+        check_class_weights(who, class_weights, task.num_classes)
+    if num_samples is not None:
+        check_number(who, "num_samples", num_samples, low=0.0)
     known = known_labels(who, labels, features.shape[0], task.num_classes, ignore_index)
     plan, rows, parameters = task.prepare(measured=with_measures)
     vectors = widen(weight, rows.dtype)
@@ -218,7 +221,7 @@ def margin_loss(
         weighted = torch.where(known >= 0, losses, 0.0) * mine
         if label_smoothing:
             weighted = (1 - label_smoothing) * weighted + label_smoothing * torch.where(known >= 0, smooth, 0.0)
-        divisor = mine.sum() if num_samples is None else rows.new_zeros(()) + num_samples
+        divisor = mine.sum() if num_samples is None else (rows.new_zeros(()) + num_samples).reshape(())
         # without a sample the sum is zero, and so is the loss
         divisor = torch.where(divisor > 0, divisor, 1.0)
         weighted = weighted * task.margin.loss_factor(task.number)
@@ -263,6 +266,19 @@ def check_objective(who: str, margin: Margin, label_smoothing: float, probabilit
         raise ValueError(
             f"{who}: label_smoothing and probability_floor are for softmax; the objective of {type(margin).__name__} "
             "is one yes or no for each class. Leave them at 0."
+        )
+
+
+def check_class_weights(who: str, class_weights: Tensor, num_classes: int) -> None:
+    """Raise unless they are (C,), and 0 or more where their values can be looked at."""
+    wrong = class_weights.shape != (num_classes,)
+    least = ""
+    if readable(class_weights) and not (class_weights >= 0).all():
+        wrong, least = True, f" with a least of {float(class_weights.min()):g}"
+    if wrong:
+        raise ValueError(
+            f"{who}: expected class_weights ({num_classes},) of numbers of 0 or more, got "
+            f"{tuple(class_weights.shape)}{least}."
         )
 
 

@@ -15,10 +15,18 @@ from torch import Tensor
 from hypersphere.checks import check_choice, check_matrix, check_range
 from hypersphere.formulas.directions import full_precision, lengths, unit_rows, widen, working_dtype
 from hypersphere.formulas.margins import Margin, Softmax
-from hypersphere.functional.classification import check_whole, checked_labels, class_logits
+from hypersphere.functional.classification import check_whole, checked_labels, class_logits, readable
 from hypersphere.kernels.classes import Comparison, Plan, own_places, own_products
 
-__all__ = ["GRADIENTS", "MarginMeasures", "MarginTask", "checked_scale", "known_labels", "own_cosines"]
+__all__ = [
+    "GRADIENTS",
+    "MarginMeasures",
+    "MarginTask",
+    "check_number",
+    "checked_scale",
+    "known_labels",
+    "own_cosines",
+]
 
 GRADIENTS = ("exact", "detached")
 
@@ -82,8 +90,9 @@ class MarginTask:
                 f"{who}: expected features (N, D) and weight (C, D) of one width D{several}, "
                 f"got {tuple(features.shape)} and {tuple(weight.shape)}."
             )
-        if not isinstance(annealing, Tensor):
-            check_range(who, "annealing", annealing, low=0.0, high=1e9)
+        check_number(who, "annealing", annealing, low=0.0, high=1e9)
+        if bias is not None:
+            check_number(who, "bias", bias)
         scale = checked_scale(who, scale, margin)
         if not margin.normalized and (margin.changes_others or margin.objective == "binary" or bias is not None):
             raise ValueError(
@@ -232,6 +241,19 @@ def _with_gradient_of(value: Tensor, easy: Tensor) -> Tensor:
     return easy + (value - easy).detach()
 
 
+def check_number(
+    who: str, argument: str, value: float | Tensor, *, low: float = float("-inf"), high: float = float("inf")
+) -> None:
+    """Raise unless `value` is a number in [low, high], or a tensor of one, which is read where labels are too."""
+    if isinstance(value, Tensor):
+        if value.shape not in ((), (1,)):
+            raise ValueError(f"{who}: expected {argument} to be one number, got shape {tuple(value.shape)}.")
+        if not readable(value):
+            return
+        value = float(value.detach())
+    check_range(who, argument, value, low=low, high=high)
+
+
 def checked_scale(who: str, scale: float | str | Tensor, margin: Margin) -> float | str | Tensor:
     """What multiplies cosines: "feature", or a number.
 
@@ -248,9 +270,9 @@ def checked_scale(who: str, scale: float | str | Tensor, margin: Margin) -> floa
         )
     if isinstance(scale, str):
         check_choice(who, "scale", scale, ("default", "feature"))
-    elif not isinstance(scale, Tensor):
-        check_range(who, "scale", scale, low=1e-6, high=1e6)
-        scale = float(scale)
+    else:
+        check_number(who, "scale", scale, low=1e-6, high=1e6)
+        scale = scale if isinstance(scale, Tensor) else float(scale)
     if (scale == "feature") is not (margin.default_scale == "feature") and margin.weighs_loss:
         wanted = "'feature', the length of each" if margin.default_scale == "feature" else "one number"
         raise ValueError(f"{who}: the loss of {name} is weighed by its scale, which must be {wanted}; got {scale!r}.")

@@ -18,7 +18,7 @@ from hypersphere.formulas.margins import MARGINS, BatchStatistics, MarginLike, S
 from hypersphere.formulas.specs import plain_values
 from hypersphere.functional.class_sampling import class_scores, highest_classes, num_sampled
 from hypersphere.functional.classification import check_whole, checked_labels
-from hypersphere.functional.margins import check_objective, margin_logits, margin_loss
+from hypersphere.functional.margins import check_class_weights, check_objective, margin_logits, margin_loss
 from hypersphere.functional.targets import GRADIENTS, MarginMeasures, checked_scale, known_labels, own_cosines
 from hypersphere.nn.class_energy import ClassEnergyLike, as_class_energy
 
@@ -35,7 +35,8 @@ class MarginHead(nn.Module):
             bias), "normalized_softmax" (cosines)...; or a mapping such as {"name": "cosface", "cosine": 0.4}.
         scale: what multiplies the cosines. "default": the margin's published number; "feature": each feature's own
             norm; a number in [1e-6, 1e6]; "learned": one number for all, trained as its logarithm `log_scale` and
-            started from the published one. A margin of plain inner products takes "default" only.
+            started from the published one; not where the loss is weighed by its scale (SphereFace2, SphereFaceR), which
+            would run away. A margin of plain inner products takes "default" only.
         gradient: "exact", or "detached": backward takes what the margin makes of a cosine for the cosine itself.
         class_weights: (C,) >= 0, of the samples of each class; None for 1 each.
         label_smoothing: epsilon in [0, 1]; see `functional.margin_loss`.
@@ -152,12 +153,8 @@ class MarginHead(nn.Module):
         for name in self.margin.initial_state():
             self.register_buffer(name, torch.empty((), **place))
         if class_weights is not None:
-            if class_weights.shape != (num_classes,) or not (class_weights >= 0).all():
-                least = f" with a least of {float(class_weights.min()):g}" if class_weights.numel() else ""
-                raise ValueError(
-                    f"MarginHead: expected class_weights ({num_classes},) of numbers of 0 or more, got "
-                    f"{tuple(class_weights.shape)}{least}."
-                )
+            # once, so that they may be read from a device too
+            check_class_weights("MarginHead", class_weights.detach().cpu(), num_classes)
             class_weights = class_weights.detach().to(**place).clone()
         self.register_buffer("class_weights", class_weights)
         self.reset_parameters()
@@ -419,6 +416,11 @@ def over_processes(values: Tensor) -> Tensor:
 
 def _checked(scale: float | str, head: MarginHead) -> float | str:
     """The scale as given, or a ValueError in words."""
+    if scale == "learned" and head.margin.weighs_loss:
+        raise ValueError(
+            f"MarginHead: the loss of {type(head.margin).__name__} is weighed by its scale, so a learned one would run "
+            f"away. Use scale='default', which is {head.margin.default_scale!r}."
+        )
     if isinstance(scale, str):
         lookup("scale", scale, dict.fromkeys(("default", "feature", "learned")))
         number: float | str = 1.0 if scale == "learned" else scale
