@@ -27,6 +27,7 @@ def command_line(
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs") / study, help="where run folders go")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar=kind.upper())
+    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
     return parser
 
 

@@ -70,7 +70,6 @@ def main() -> None:
     """Read the command line and go."""
     parser = command_line(__doc__, STUDY, ("run", "table"), RECIPES, "recipe")
     parser.add_argument("--fold", type=int, default=1)
-    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
     arguments = parser.parse_args()
     if arguments.stage == "table":
         table()

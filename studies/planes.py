@@ -23,14 +23,14 @@ STUDY = "planes"
 RECIPES = ("softmax", "l-softmax", "sphereface-m1", "sphereface-m2", "sphereface-m3", "sphereface-m4")
 
 
-def measure(recipe: str, seed: int, runs: Path, threads: int) -> None:
+def measure(recipe: str, seed: int, settings: dict[str, str], runs: Path, threads: int) -> None:
     """Train once and write a line of results."""
-    key = {"recipe": recipe, "seed": seed}
+    key = {"recipe": recipe, "seed": seed, "settings": settings}
     if any(key.items() <= line.items() for line in entries(STUDY)):
         return
     folder = runs / f"mnist-2d-{recipe}-{seed}"
-    settings = {"training.seed": seed, "training.threads": threads}
-    words, failure = train(f"mnist-2d-{recipe}", folder, settings)
+    own = {"training.seed": seed, "training.threads": threads} | settings
+    words, failure = train(f"mnist-2d-{recipe}", folder, own)
     found: dict[str, Any] = key | {"command": " ".join(words).replace(str(runs), "runs")}
     append(STUDY, found | (outcome(folder) if failure is None else {"failed": failure}))
 
@@ -69,7 +69,7 @@ def main() -> None:
         table()
         return
     for recipe in arguments.only:
-        measure(recipe, arguments.seed, arguments.runs, arguments.threads)
+        measure(recipe, arguments.seed, dict(arguments.set), arguments.runs, arguments.threads)
 
 
 if __name__ == "__main__":
