@@ -174,6 +174,27 @@ def test_the_memory_moves_once_with_each_training_loss_and_never_else(name: str)
     assert unchanged()
 
 
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_a_batch_that_overflowed_leaves_the_memory(
+    name: str, where: str, number: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, x, y = make(margin=name)
+    head(x, y)
+    once, features = memory(head), x.half()
+    if where == "here":
+        features[2, 3] = number
+    else:
+        # what another process adds to the sums
+        monkeypatch.setattr(module, "over_processes", lambda sums: sums + sums.new_tensor([6.0] + 3 * [number]))
+    head(features, y)
+    assert memory(head) == once
+    monkeypatch.undo()
+    assert head(x, y).isfinite()
+    assert memory(head) != once
+
+
 @pytest.mark.parametrize("name", REMEMBERING)
 def test_a_memory_costs_no_second_product_with_the_class_vectors(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     head, x, y = make(margin=name)
@@ -236,6 +257,24 @@ def test_features_of_float64_with_a_head_of_float32(name: str) -> None:
     assert loss.dtype == torch.float64
     assert {p.grad.dtype for p in head.parameters()} == {torch.float32}
     assert {b.dtype for b in head.buffers()} == {torch.float32}
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_state_of_low_precision_is_widened(assign: bool) -> None:
+    head, x, y = make(margin="sphereface2")
+    other = make(margin="adaface", scale="learned", class_weights=torch.ones(5))[0]
+    for loaded in (head, other):
+        narrow = {f"head.{name}": value.bfloat16() for name, value in loaded.state_dict().items()}
+        model = torch.nn.ModuleDict({"head": loaded})
+        model.load_state_dict(narrow, assign=assign)
+        assert {t.dtype for t in (*loaded.parameters(), *loaded.buffers())} == {torch.float32}
+        assert all(value.requires_grad for value in loaded.parameters())
+        assert {value.dtype for value in narrow.values()} == {torch.bfloat16}
+        assert torch.equal(loaded.weight, narrow["head.weight"].float())
+        assert loaded(x, y).isfinite()
+    double = {name: value.double() for name, value in head.state_dict().items()}
+    head.load_state_dict(double, assign=True)
+    assert head.weight.dtype == torch.float64
 
 
 # ----------------------------------------------------------------------------------------------- as a module of torch

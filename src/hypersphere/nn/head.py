@@ -73,10 +73,11 @@ class MarginHead(nn.Module):
 
     Edge cases:
         What a margin remembers (CurricularFace, AdaFace) moves once with each loss in training mode that wants a
-        gradient, with the batches of all processes together, and never in `margin_logits` or `measures`. So does the
-        choice of classes with a sample_rate below 1; class weights, smoothing, energy and the measures of such a loss
-        are those of the classes that it met, and a compiler breaks its graph there. An energy of rule "unique" is that
-        of each process's own batch.
+        gradient, with the batches of all processes together, never in `margin_logits` or `measures`, nor with a batch
+        that overflowed: one with a feature that is infinite or no number. So does the choice of classes with a
+        sample_rate below 1; class weights, smoothing, energy and the measures of such a loss are those of the classes
+        that it met, and a compiler breaks its graph there. An energy of rule "unique" is that of each process's own
+        batch.
 
     Example:
         >>> head = MarginHead(8, 3, margin="cosface")
@@ -343,9 +344,11 @@ class MarginHead(nn.Module):
         deviation = ((square - mean.square()).clamp_min(0) * count / (count - 1).clamp_min(1)).sqrt()
         state = {name: self.get_buffer(name) for name in names}
         batch = BatchStatistics(*(value.to(self.weight.dtype) for value in (mean_cosine, mean, deviation)))
-        for name, value in self.margin.advance(state, batch).items():
-            # a batch without a class says nothing
-            state[name].copy_(torch.where(sums[0] > 0, value, state[name]))
+        moved = self.margin.advance(state, batch)
+        # a batch without a class says nothing, nor does one that overflowed, whose step a scaler of gradients skips
+        usable = (sums[0] > 0) & torch.stack([value.isfinite().all() for value in moved.values()]).all()
+        for name, value in moved.items():
+            state[name].copy_(torch.where(usable, value, state[name]))
 
     @torch.no_grad()
     def _total(self, y: Tensor) -> Tensor:
@@ -368,6 +371,14 @@ class MarginHead(nn.Module):
         else:
             return 1.0
         return own / torch.where(number > 0, number, 1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load as any module does, but never in a narrower dtype: `assign=True` would take tensors as they are."""
+        for name in ("weight", "log_scale", "bias", *self._buffers):
+            given = state_dict.get(prefix + name)
+            if isinstance(given, Tensor) and given.is_floating_point():
+                state_dict[prefix + name] = given.detach().to(working_dtype(given.dtype))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MarginHead:
         """Move the parameters as any module does, but never to a narrower dtype."""
