@@ -108,6 +108,23 @@ def test_lengths_that_are_divided_out_may_be_any(case: dict[str, Any]) -> None:
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * results[0][0].item())
 
 
+@pytest.mark.parametrize("impl", ["torch", "chunked"])
+@pytest.mark.parametrize("gradient", ["exact", "detached"])
+@pytest.mark.parametrize("of_w", [1e-20, 1.0, "both"])
+def test_long_features_with_short_class_vectors(of_w: float | str, gradient: str, impl: str) -> None:
+    """Where the length of a feature counts, its gradient is that in float64: 50 times cosines here, to float32."""
+    x, w = (t.detach() for t in hard("huge x", torch.float32, MARGINS["sphereface_r"]))
+    w = w / w.norm(dim=1, keepdim=True)
+    w = w * (torch.tensor([[1e-20], [1e18], [1.0], [1e-20], [1e18]]) if of_w == "both" else of_w)
+    margin = as_margin({"name": "sphereface_r", "normalization": "none", "loss_weight": 50.0})
+    found, expected = (
+        torch.autograd.grad(margin_loss(a, b, LABELS, margin=margin, gradient=gradient, impl=way), a)[0]
+        for a, b, way in ((x.clone().requires_grad_(), w, impl), (x.double().requires_grad_(), w.double(), "torch"))
+    )
+    assert 1 < expected.abs().max() < 50
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", MARGINS)
 def test_low_precision_is_widened_before_anything_else(name: str, dtype: torch.dtype) -> None:

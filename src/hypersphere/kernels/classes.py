@@ -32,6 +32,8 @@ _DEVICE_CHUNK = 2**25
 _KEPT = 2**25
 # numbers of a class matrix that are copied at a time while its norms are taken
 _NORM_CHUNK = 2**18
+# inverse norms up to which they are multiplied as they are by slopes, which long features make as large as 1e+24
+_LARGEST_INVERSE = 1e10
 # norms whose squares neither underflow nor overflow, in float32 too
 _ORDINARY = (1e-12, 1e12)
 
@@ -247,6 +249,8 @@ class _Compare(torch.autograd.Function):
         grad_rows = torch.zeros_like(rows) if need[0] else None
         grad_weight = torch.empty_like(weight) if need[1] else None
         of_parameters = [torch.zeros_like(p) if n else None for p, n in zip(parameters, need[5:], strict=True)]
+        # 1 unless a class vector is very short: then gradients of features stay smaller until their sums are complete
+        share = None if inverse is None else (_LARGEST_INVERSE / inverse.amax()).clamp_max(1.0)
         turned = rows.t()
         for first, last in _chunks(num_classes, num_samples, rows.device):
             start, stop = first * centers, last * centers
@@ -277,8 +281,10 @@ class _Compare(torch.autograd.Function):
                     chunk.addcmul_(weight[start:stop], radial, value=-1).mul_(factor)
             if grad_rows is not None:
                 if inverse is not None:
-                    slope.mul_(inverse[start:stop])
+                    slope.mul_(inverse[start:stop] * share)
                 grad_rows.addmm_(slope.t(), weight[start:stop])
+        if grad_rows is not None and share is not None:
+            grad_rows.div_(share)
         if grad_weight is not None and not plan.normalize:
             unit = unit_rows(weight[place.clamp_min(0)])[0]
             grad_weight.index_add_(0, place.clamp_min(0), unit * (of_length * (place >= 0))[:, None])
