@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hypersphere.evaluation.results import write_results
+from hypersphere.evaluation.results import free_stem, write_results
 
 
 def test_the_same_results_are_the_same_bytes_in_place_of_older_ones(tmp_path: Path) -> None:
@@ -51,3 +51,18 @@ def test_a_summary_never_stands_beside_the_arrays_of_another(
     monkeypatch.undo()
     write_results(tmp_path, "found", {"number": 3}, {"number": np.full(1, 3.0)})
     assert json.loads((folder / "found.json").read_text()) == {"number": 3}
+
+
+def test_a_name_that_data_from_elsewhere_have_gets_a_number(tmp_path: Path) -> None:
+    first, second = {"pairs": "/a/x.txt"}, {"pairs": "/b/x.txt"}
+    assert free_stem(tmp_path, "x", first) == "x"
+    for origin, stem in ((first, "x"), (second, "x-2"), (first, "x"), ({"pairs": None}, "x-3")):
+        assert free_stem(tmp_path, "x", origin) == stem
+        write_results(tmp_path, stem, {"origin": origin}, {})
+    # all names have to be free
+    write_results(tmp_path, "y-common", {"origin": first}, {})
+    assert free_stem(tmp_path, "y", second, endings=("", "-common")) == "y-2"
+    assert free_stem(tmp_path, "y", second, endings=("", "-other")) == "y"
+    for content in ("{", "[]", '{"accuracy": 0.5}'):
+        (tmp_path / "evaluation" / "x.json").write_text(content)
+        assert free_stem(tmp_path, "x", second) == "x"

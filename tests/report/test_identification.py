@@ -124,6 +124,24 @@ def test_the_reading(results: list[Found]) -> None:
     assert read_identification([Found("identification-others-test", results[0].summary)]) == []
 
 
+def test_one_sentence_of_each_kind_and_people_before_what_is_drawn(results: list[Found], tmp_path: Path) -> None:
+    add_identification(tmp_path)
+    add_identification(tmp_path, synthetic=False, stem="identification-among-crowd", origin={"data": None})
+    add_identification(tmp_path, flip="sum", stem="identification-among-x-flip-sum", origin={"data": None})
+    add_identification(tmp_path, stem="identification-others-test", origin={"data": "others"}, data="others")
+    found = found_in(tmp_path)
+    assert len(found) == 4
+    told = read_identification(found)
+    assert told[0] == read_identification(results)[0]
+    assert told[1] == read_identification(results)[1].replace(", which are drawn and easier than people", "")
+    assert len(told) == 2
+    # the closed set of one flip once, and of another beside it
+    table = tables(identification_blocks([("", searches(found), "#000000")]))["Own person among the first"]
+    closed = [row[0] for row in table.rows if row[1].startswith("everybody")]
+    assert sorted(closed) == ["`others`, test", "`people`, test", "`people`, test, flip sum"]
+    assert len(table.rows) == 7
+
+
 def test_runs_side_by_side(results: list[Found], tmp_path: Path) -> None:
     seen = {"num_people": 100, "in_training": 7}
     other = found_in(add_identification(tmp_path, synthetic=None, people_in_training=seen))

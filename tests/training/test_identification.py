@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ import torch
 from face_runs import people, picture, write_faces_run
 from hypersphere.config import DataConfig
 from hypersphere.evaluation import identify_among_distractors, identify_closed_set
+from hypersphere.report.found import read_found
+from hypersphere.report.identification import read_identification
 from hypersphere.training.embed import embed_run
 from hypersphere.training.embedder import Embedder
 from hypersphere.training.identification import evaluate_identification, lines
@@ -100,15 +103,17 @@ def test_broken_distractors_are_left_out_and_counted(run: Path, tmp_path: Path) 
 @pytest.mark.parametrize("kind", ["random", "noise"])
 def test_drawn_distractors_are_a_function_of_the_seed_and_called_so(run: Path, kind: str) -> None:
     def arrays(seed: int) -> np.ndarray:
-        evaluate_identification(run, distractors=f"{kind}:300", seed=seed, flip="concat")
-        with np.load(run / "evaluation" / "identification.npz") as found:
+        _, written = evaluate_identification(run, distractors=f"{kind}:300", seed=seed, flip="concat")
+        assert written.name == f"identification-among-{kind}_300-seed-{seed}-flip-concat.json"
+        with np.load(written.with_suffix(".npz")) as found:
             return found["distractors.largest"]
 
     first = arrays(1)
     assert first.shape == (9, 10)
     assert np.array_equal(arrays(1), first)
     assert not np.array_equal(arrays(2), first)
-    found = json.loads((run / "evaluation" / "identification.json").read_text())
+    path = run / "evaluation" / f"identification-among-{kind}_300-seed-2-flip-concat.json"
+    found = json.loads(path.read_text())
     assert found["distractors"]["synthetic"] is True
     assert (found["distractors"]["num"], found["distractors"]["seed"]) == (300, 2)
     assert any(line.startswith("note: the distractors are synthetic (") for line in lines(found))
@@ -116,8 +121,8 @@ def test_drawn_distractors_are_a_function_of_the_seed_and_called_so(run: Path, k
 
 def test_random_distractors_are_even_over_the_sphere(run: Path) -> None:
     # the largest of M cosines in 6 dimensions nears 1 as M grows; here a quantile of its exact law
-    evaluate_identification(run, distractors="random:20000")
-    with np.load(run / "evaluation" / "identification.npz") as found:
+    _, written = evaluate_identification(run, distractors="random:20000")
+    with np.load(written.with_suffix(".npz")) as found:
         tenth = found["distractors.largest"][:, -1]
     # of 20000, ten lie above the cosine whose tail is 1/2000; c is beta distributed: (1 + c) / 2 ~ Beta(2.5, 2.5)
     from scipy.stats import beta
@@ -139,6 +144,46 @@ def test_other_images_and_splits_have_files_of_their_own(run: Path, images: Path
         ValueError, match=r"^identification: expected two images or more of some class, got 3 of one each"
     ):
         evaluate_identification(run, split="train")
+
+
+def test_other_distractors_and_another_flip_have_files_of_their_own(run: Path, images: Path, tmp_path: Path) -> None:
+    for place, seed in (("a", 500), ("b", 600)):
+        picture(tmp_path / place / "crowd" / "0.png", seed)
+    embed_run(run, tmp_path / "crowd.npy", images=[tmp_path / "a"], flip="sum")
+
+    def name(**asked: Any) -> str:
+        return evaluate_identification(run, **asked)[1].name
+
+    first = str(tmp_path / "a" / "crowd")
+    named = [
+        name(),
+        name(flip="sum"),
+        name(distractors="random:020"),
+        name(distractors="random:20", seed=3),
+        name(distractors=first),
+        name(distractors=str(tmp_path / "b" / "crowd")),
+        name(distractors=str(tmp_path / "crowd.npy")),
+        name(distractors="noise:3", flip="sum", data=DataConfig(name=str(images), size=8, cache=False)),
+    ]
+    assert named == [
+        "identification.json",
+        "identification-flip-sum.json",
+        "identification-among-random_20.json",
+        "identification-among-random_20-seed-3.json",
+        "identification-among-crowd.json",
+        "identification-among-crowd-2.json",
+        "identification-among-crowd.npy-flip-sum.json",
+        "identification-faces-test-among-noise_3-flip-sum.json",
+    ]
+    # each again takes its own place
+    assert name(distractors=first) == "identification-among-crowd.json"
+    assert name(distractors=str(tmp_path / "b" / "crowd" / ".." / "crowd")) == "identification-among-crowd-2.json"
+    results, notes = read_found(run, "identification")
+    assert (sorted(f"{one.stem}.json" for one in results), notes) == (sorted(named), [])
+    told = read_identification(results)
+    assert len(told) == 2
+    assert told[0].startswith("Among 3 people, ")
+    assert told[1].startswith("Among 1 distractors, ")
 
 
 def test_one_person_alone_is_told_apart_from_distractors_only(run: Path, tmp_path: Path) -> None:

@@ -153,6 +153,36 @@ def test_pairs_stand_in_for_those_that_the_settings_lack(tmp_path: Path, images:
     assert (run / "evaluation" / "verification.json").read_bytes() != before
 
 
+def test_lists_of_one_name_from_two_folders_have_files_of_their_own(run: Path, images: Path, tmp_path: Path) -> None:
+    text = "1 ann/ann_0001 ann/ann_0002\n0 ann/ann_0001 bob/bob_0001\n" * 2
+    lists = [images / "mine.txt", faces(tmp_path / "b") / "mine.txt"]
+    for file in lists:
+        file.write_text(text)
+    for _ in range(2):
+        names = [[path.name for path in evaluate_verification(run, pairs=file)[1]] for file in lists]
+        assert names[0] == ["verification-mine.json", "verification-mine-common.json"]
+        assert names[1] == ["verification-mine-2.json", "verification-mine-2-common.json"]
+    assert evaluate_verification(run, pairs=lists[1], fold=1)[1][0].name == "verification-mine-fold-1.json"
+    # nor is a list taken for the common rule of another
+    (images / "mine-common.txt").write_text(text)
+    assert evaluate_verification(run, pairs=images / "mine-common.txt")[1][0].name == "verification-mine-common-2.json"
+    # what an older version wrote tells the name alone, and is replaced
+    old = run / "evaluation" / "verification-mine.json"
+    old.write_text(json.dumps({"protocol": "verification", "pairs": "mine.txt"}))
+    assert evaluate_verification(run, pairs=lists[0])[1][0] == old
+
+
+def test_one_list_stands_in_and_another_of_its_name_does_not(images: Path, tmp_path: Path) -> None:
+    run = write_faces_run(tmp_path / "run")
+    file = faces(tmp_path / "b" / "faces") / "pairs.txt"
+    assert evaluate_verification(run, pairs=images / "pairs.txt")[1][0].name == "verification.json"
+    assert evaluate_verification(run, pairs=file)[1][0].name == "verification-faces.json"
+    # of an older version the name is all that is known
+    own = run / "evaluation" / "verification.json"
+    own.write_text(json.dumps({"pairs": "faces/pairs.txt"}))
+    assert evaluate_verification(run, pairs=file)[1][0] == own
+
+
 def test_no_pairs_stand_in_for_those_of_a_fold_that_was_left_out(tmp_path: Path, images: Path) -> None:
     run = make_run(tmp_path / "run", tmp_path / "not here", without_fold=2)
     found, written = evaluate_verification(run, pairs=images / "pairs.txt")

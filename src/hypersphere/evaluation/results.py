@@ -7,14 +7,14 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hypersphere.files import atomic_file
 
-__all__ = ["write_results"]
+__all__ = ["free_stem", "write_results"]
 
 
 def write_results(run: Path, stem: str, summary: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> None:
@@ -38,6 +38,33 @@ def write_results(run: Path, stem: str, summary: Mapping[str, object], arrays: M
             os.fsync(file.fileno())
         # from here until the new one has its place there is none: that of before does not fit the new arrays
         path.unlink(missing_ok=True)
+
+
+def free_stem(run: Path, stem: str, origin: Mapping[str, object], *, endings: Sequence[str] = ("",)) -> str:
+    """`stem`, with "-2", "-3", ... behind it where a file of that name is of another origin: other data of one name.
+
+    Args:
+        run: the run folder.
+        stem: of the files.
+        origin: where the data are from, in plain values, as the result has it in its entry "origin".
+        endings: what follows the stem in the names of the files, which all have to be free or of this origin.
+
+    Edge cases:
+        A file that tells no origin, as older ones do, or cannot be read is there to be replaced.
+    """
+
+    def is_free(name: str) -> bool:
+        try:
+            known = json.loads((run / "evaluation" / f"{name}.json").read_bytes())
+        except (OSError, ValueError):
+            return True
+        return not isinstance(known, dict) or known.get("origin", origin) == origin
+
+    number, name = 1, stem
+    while not all(is_free(f"{name}{ending}") for ending in endings):
+        number += 1
+        name = f"{stem}-{number}"
+    return name
 
 
 def _archive(arrays: Mapping[str, np.ndarray]) -> bytes:

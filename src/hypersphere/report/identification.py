@@ -55,7 +55,8 @@ class Search:
     def data(self) -> str:
         """Whose images were looked for."""
         name, split = self.found.summary.get("data"), str(self.found.summary.get("split", ""))
-        return f"`{name}`, {split}" if name else split
+        flip = self.found.summary.get("flip")
+        return (f"`{name}`, {split}" if name else split) + (f", flip {flip}" if flip not in (None, "none") else "")
 
     @property
     def size(self) -> float:
@@ -115,13 +116,19 @@ class Search:
 
 def searches(results: Sequence[Found]) -> list[Search]:
     """Every result of every file that has a rate by rank, or is one of an open set."""
-    found = []
+    found: list[Search] = []
     for one in results:
         listed = one.summary.get("results")
         for name, row in listed.items() if isinstance(listed, dict) else []:
-            if isinstance(row, dict):
-                found.append(Search(one, str(name), row))
+            search = Search(one, str(name), row) if isinstance(row, dict) else None
+            # the closed set stands in the file of every kind of distractors
+            if search is not None and not any(_is_again(search, other) for other in found):
+                found.append(search)
     return found
+
+
+def _is_again(search: Search, other: Search) -> bool:
+    return search.kind == "closed set" and (search.row, search.data) == (other.row, other.data)
 
 
 def identification_sections(runs: Sequence[tuple[str, Sequence[Found], str]]) -> list[Section]:
@@ -139,11 +146,13 @@ def identification_sections(runs: Sequence[tuple[str, Sequence[Found], str]]) ->
 
 
 def read_identification(results: Sequence[Found]) -> list[str]:
-    """The sentence at the top of a page: how many images find their own person first."""
-    told = []
-    for one in searches([found for found in results if found.stem == "identification"]):
+    """The sentences at the top of a page: how many images find their own person first, each kind of one file."""
+    told: list[str] = []
+    files: dict[str, str] = {}
+    # drawn distractors are easier than people, and speak where there are no others
+    for one in sorted(searches([found for found in results if _is_own(found)]), key=lambda one: one.is_synthetic):
         first = one.rate(1)
-        if not math.isfinite(first):
+        if not math.isfinite(first) or files.setdefault(one.kind, one.found.stem) != one.found.stem:
             continue
         if one.kind == "closed set":
             told.append(f"Among {one.size:.0f} people, {first:.1%} of the images find their own person first.")
@@ -151,6 +160,12 @@ def read_identification(results: Sequence[Found]) -> list[str]:
             drawn = ", which are drawn and easier than people" if one.is_synthetic else ""
             told.append(f"Among {one.size:.0f} distractors{drawn}, {first:.1%} of the pairs find each other first.")
     return told
+
+
+def _is_own(found: Found) -> bool:
+    """Whether the images are the run's own; what an older version wrote says so by its name alone."""
+    origin = found.summary.get("origin")
+    return found.stem == "identification" or (isinstance(origin, dict) and origin.get("data", "") is None)
 
 
 def identification_blocks(runs: Sequence[tuple[str, Sequence[Search], str]]) -> list[Block]:

@@ -16,6 +16,7 @@ from hypersphere.config import DataConfig
 from hypersphere.evaluation import OperatingPoint, identify_among_distractors, identify_closed_set, write_identification
 from hypersphere.evaluation.embeddings import Embeddings
 from hypersphere.evaluation.identification import Identification
+from hypersphere.evaluation.results import free_stem
 from hypersphere.training.embed import default_batch, embed_files, pictures_for
 from hypersphere.training.embedded import read_embedded
 from hypersphere.training.embedder import Embedder
@@ -40,11 +41,13 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class _Distractors:
-    """M embeddings, an array or blocks, and what they are in plain values."""
+    """M embeddings, an array or blocks, what they are in plain values, in names of files, and where they are from."""
 
     rows: Embeddings | Iterator[np.ndarray]
     num: int
     facts: dict[str, Any]
+    name: str
+    origin: str | None = None
 
 
 def evaluate_identification(
@@ -75,7 +78,8 @@ def evaluate_identification(
 
     Returns:
         The content of the JSON file that was written, and its path: `evaluation/identification.json` for the run's own
-        test images, with data and split in its name for others.
+        test images alone. The name has data and split of others, the distractors, their seed unless it is 0, and the
+        flip unless it is "none"; data or distractors from elsewhere that have the name of others get a number.
 
     Raises:
         FileNotFoundError: if there is no trained model, or no such distractors.
@@ -109,8 +113,18 @@ def evaluate_identification(
         results["distractors"] = identify_among_distractors(
             rows, people, among.rows, max_rank=RANKS, fars=FARS, num_distractors=among.num, memory=size
         )
-    own = split == "test" and (data is None or data == read_config(folder / CONFIG_FILE).data)
-    stem = "identification" if own else result_stem("identification", pictures.facts["name"], split)
+    trained_on = read_config(folder / CONFIG_FILE).data
+    own = split == "test" and (data is None or data == trained_on)
+    parts = [] if own else [pictures.facts["name"], split]
+    parts += [] if among is None else ["among", among.name]
+    parts += [] if flip == "none" else ["flip", flip]
+    origin = {
+        "data": None if own else _place((data or trained_on).name),
+        "distractors": None if among is None else among.origin,
+    }
+    stem = result_stem("identification", *parts)
+    # that of the run's own images alone is the one that a report tells first
+    stem = free_stem(folder, stem, origin) if parts else stem
     summary = write_identification(
         folder,
         results,
@@ -121,6 +135,7 @@ def evaluate_identification(
             "data": pictures.facts["name"],
             "flip": flip,
             "distractors": None if among is None else among.facts,
+            "origin": origin,
             "people_in_training": {
                 "num_people": len(known),
                 "in_training": len(set(known.tolist()) & set(embedder.class_names)),
@@ -128,6 +143,12 @@ def evaluate_identification(
         },
     )
     return summary, folder / "evaluation" / f"{stem}.json"
+
+
+def _place(name: str) -> str:
+    """Where a set lies on this machine, or its name."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name
 
 
 def _embed(batches: Iterator[Any], embedder: Embedder) -> tuple[np.ndarray, list[str]]:
@@ -158,11 +179,13 @@ def _distractors(given: str | None, embedder: Embedder, seed: int) -> _Distracto
             raise ValueError(f"identification: expected {kind}:N with a number N of 1 or more, got {given!r}.")
         facts = {"synthetic": True, "kind": SYNTHETIC[kind], "num": int(number), "seed": seed}
         blocks = _random_directions if kind == "random" else _noise
-        return _Distractors(blocks(int(number), embedder, seed), int(number), facts)
+        name = f"{kind}:{int(number)}" + (f"-seed-{seed}" if seed else "")
+        return _Distractors(blocks(int(number), embedder, seed), int(number), facts, name)
     if path.is_dir():
         found = embed_files(embedder, [path], who="identification", skip_broken=True)
         facts = {"synthetic": False, "kind": "folder", "name": path.resolve().name, "num": len(found.rows)}
-        return _Distractors(found.rows, len(found.rows), facts | {"left_out": found.facts["left_out"]})
+        facts |= {"left_out": found.facts["left_out"]}
+        return _Distractors(found.rows, len(found.rows), facts, path.resolve().name, _place(given))
     if path.suffix != ".npy":
         raise FileNotFoundError(
             "identification: expected distractors as an embedded .npy file, a folder, random:N or noise:N, got "
@@ -171,7 +194,7 @@ def _distractors(given: str | None, embedder: Embedder, seed: int) -> _Distracto
     known = read_embedded(path, who="identification")
     check_same_model(known, embedder, path, who="identification")
     facts = {"synthetic": False, "kind": "embedded", "name": path.name, "num": len(known.rows)}
-    return _Distractors(known.rows, len(known.rows), facts)
+    return _Distractors(known.rows, len(known.rows), facts, path.name, _place(given))
 
 
 def _random_directions(num: int, embedder: Embedder, seed: int) -> Iterator[np.ndarray]:

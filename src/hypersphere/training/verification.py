@@ -16,6 +16,7 @@ from hypersphere.config import DataConfig
 from hypersphere.data.load import PAIRS_FILE, find_pairs
 from hypersphere.data.pairs import PairedImages, load_pairs
 from hypersphere.evaluation import OperatingPoint, Pairs, Verification, fuse_flips, verify, write_verification
+from hypersphere.evaluation.results import free_stem
 from hypersphere.evaluation.thresholds import PROTOCOLS
 from hypersphere.training.embed import default_batch
 from hypersphere.training.embedder import Embedder
@@ -53,11 +54,11 @@ def evaluate_verification(
     Returns:
         Of each rule the content of its JSON file, and the paths of these files: `evaluation/verification.json` for
         "lfw-official" and `verification-common.json` for the other, with the name of the pairs in both where they are
-        not the run's own (for `pairs.txt`, that of its folder), and the fold where it is not that of None. Where the
-        pairs that the run's settings name are nowhere and no fold of them was left out, the first that are verified
-        stand for its own. `decision` holds the threshold of
-        "lfw-common" as a cosine, which suits single pairs because no mean is subtracted there; `people_in_training` how
-        many of the people were classes of the training.
+        not the run's own (for `pairs.txt`, that of its folder), and the fold where it is not that of None; pairs from
+        elsewhere that have the name of others get a number. Where the pairs that the run's settings name are nowhere
+        and no fold of them was left out, the first that are verified stand for its own. `decision` holds the threshold
+        of "lfw-common" as a cosine, which suits single pairs because no mean is subtracted there; `people_in_training`
+        how many of the people were classes of the training.
 
     Raises:
         FileNotFoundError: if there is no trained model, no file of pairs, or an image of it is nowhere.
@@ -85,18 +86,22 @@ def evaluate_verification(
     _check_answers(listed, fold, file)
     plain, mirrored = _embed(paired, embedder, flip, quiet)
     found = {rule: verify(plain, listed, flipped=mirrored, protocol=rule, only_fold=fold or None) for rule in PROTOCOLS}
-    details = {
+    details: dict[str, Any] = {
         "pairs": _name(file),
         "flip": "as the protocol" if flip is None else flip,
         "decision": _decision(found[_COMMON], flip),
+        "origin": _origin(file),
         "people_in_training": _people_in_training(paired, found[OFFICIAL].indices, embedder.class_names),
     }
-    name = "verification" if own else result_stem("verification", _stem(file))
-    if fold != left_out:
-        name += f"-fold-{fold}" if fold else "-all-folds"
+    part = "" if fold == left_out else f"-fold-{fold}" if fold else "-all-folds"
+    endings = {rule: part if rule == OFFICIAL else f"{part}-{rule.removeprefix('lfw-')}" for rule in found}
+    name = "verification"
+    if not own:
+        stem = result_stem("verification", _stem(file))
+        name = free_stem(folder, stem, details["origin"], endings=list(endings.values()))
     summaries, written = {}, []
     for rule, result in found.items():
-        stem = name if rule == OFFICIAL else f"{name}-{rule.removeprefix('lfw-')}"
+        stem = f"{name}{endings[rule]}"
         summaries[rule] = write_verification(
             folder,
             result,
@@ -123,7 +128,15 @@ def _is_own(folder: Path, config: DataConfig, file: Path) -> bool:
         known = json.loads((folder / "evaluation" / "verification.json").read_bytes())
     except (OSError, ValueError):
         return True
-    return not isinstance(known, dict) or known.get("pairs") == _name(file)
+    if not isinstance(known, dict):
+        return True
+    # what an older version wrote has the name alone
+    return bool(known["origin"] == _origin(file) if "origin" in known else known.get("pairs") == _name(file))
+
+
+def _origin(file: Path) -> dict[str, Any]:
+    """What tells pairs from others of their name."""
+    return {"pairs": str(file.resolve())}
 
 
 def _name(file: Path) -> str:
