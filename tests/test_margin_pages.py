@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import math
 import re
 from typing import Any
@@ -230,3 +231,22 @@ def test_what_differs_from_pytorch_metric_learning(losses: Any) -> None:
         infinite += not found[0]
         assert found[1]
     assert infinite
+
+
+def test_the_table_of_two_features_is_what_was_measured() -> None:
+    panels = json.loads((ROOT / "docs" / "figures" / "planes.json").read_text())
+    rows = table(PAGE, "| loss | test accuracy")
+    assert [row[0] for row in rows] == [one["title"] for one in panels]
+    for row, one in zip(rows, panels, strict=True):
+        measured = [f"{one['accuracy']:.2%}", *(f"{one[name]:.3f}" for name in ("spread", "gap", "smallest_gap"))]
+        assert row[1:5] == [cell.replace("%", " %") for cell in measured]
+        assert row[5] == f"{one['overlapping']} of {one['pairs']}"
+
+
+def test_the_table_of_lfw_is_what_was_measured() -> None:
+    lines = [json.loads(line) for line in (ROOT / "studies" / "results" / "faces.jsonl").read_text().splitlines()]
+    rows = table((ROOT / "docs" / "recipes.md").read_text(), "| recipe | fold 1, official")
+    for name, *cells in rows:
+        mine = sorted((line for line in lines if line["recipe"] == name.strip("`")), key=lambda line: line["fold"])
+        assert [line["fold"] for line in mine] == [1, 2]
+        assert cells == [f"{100 * line[rule]:.2f} %" for rule in ("official", "common") for line in mine]
