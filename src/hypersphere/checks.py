@@ -76,7 +76,7 @@ def check_count(who: str, argument: str, value: object, *, low: int = 1) -> None
 def check_range(
     who: str,
     argument: str,
-    value: object,
+    value: float,
     *,
     low: float = float("-inf"),
     high: float = float("inf"),
@@ -84,12 +84,12 @@ def check_range(
     hint: str = "",
 ) -> None:
     """Raise ValueError unless `low <= value <= high` (NaN never passes), TypeError if `value` is no number."""
-    if not isinstance(value, numbers.Real):
+    given: object = value
+    if not isinstance(given, numbers.Real):
         raise TypeError(f"{who}: {argument} must be a number, got {value!r}." + (f" {hint}" if hint else ""))
-    number = float(value)
-    if not low <= number <= high:
+    if not low <= value <= high:
         interval = f"[{low:g}, {high:g}]" + (f" {unit}" if unit else "")
-        raise ValueError(f"{who}: {argument} must lie in {interval}, got {number:g}." + (f" {hint}" if hint else ""))
+        raise ValueError(f"{who}: {argument} must lie in {interval}, got {value:g}." + (f" {hint}" if hint else ""))
 
 
 def check_floating(who: str, argument: str, value: torch.Tensor) -> None:

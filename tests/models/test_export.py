@@ -468,7 +468,7 @@ def heads() -> Iterator[nn.Module]:
                 for name, margin in MARGINS.items()
                 for scale in (("default", "feature", "learned", 12.5) if margin.normalized else ("default",))
                 # one whose loss is weighed by its scale has one number
-                if not (margin.weighs_loss and scale == "feature")
+                if not (margin.weighs_loss and scale in ("feature", "learned"))
             }
             self.kinds = nn.ModuleDict(kinds)
 

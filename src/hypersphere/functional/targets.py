@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -271,7 +272,9 @@ def checked_scale(who: str, scale: float | str | Tensor, margin: Margin) -> floa
     if isinstance(scale, str):
         check_choice(who, "scale", scale, ("default", "feature"))
     else:
-        check_number(who, "scale", scale, low=1e-6, high=1e6)
+        # one that is learned may go where nobody would start
+        low, high = (1e-38, math.inf) if isinstance(scale, Tensor) else (1e-6, 1e6)
+        check_number(who, "scale", scale, low=low, high=high)
         scale = scale if isinstance(scale, Tensor) else float(scale)
     if (scale == "feature") is not (margin.default_scale == "feature") and margin.weighs_loss:
         wanted = "'feature', the length of each" if margin.default_scale == "feature" else "one number"
