@@ -437,11 +437,6 @@ IMAGES, KERNELS = torch.zeros(2, 4, 6, 5), torch.zeros(6, 4, 3, 3)
             r"magnitude Tanh\(.*\) has no use for exponent",
         ),
         (
-            lambda: decoupled_conv2d(IMAGES, KERNELS, mean_norm=torch.ones(())),
-            ValueError,
-            r"magnitude Sphere\(.*\) has no use for mean_norm",
-        ),
-        (
             lambda: decoupled_conv2d(IMAGES, KERNELS, magnitude="tanh", mean_norm=torch.ones(2)),
             ValueError,
             r"decoupled_conv2d: expected mean_norm \(\), got shape \(2,\)",

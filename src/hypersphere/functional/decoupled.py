@@ -353,7 +353,8 @@ def _check_wanted(who: str, angle: Angle, magnitude: Magnitude, **given: Tensor 
         "k": hasattr(angle, "k"),
         "radius": magnitude.parameter == "radius",
         "exponent": magnitude.parameter == "exponent",
-        "mean_norm": magnitude.relative,
+        # a fact of the batch, which not every magnitude asks for
+        "mean_norm": True,
     }
     for name, values in given.items():
         if values is None:
