@@ -133,11 +133,6 @@ def _quartiles(values: list[float]) -> tuple[float, float]:
     return low, high
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16; without them both sides of a ratio are slow alike."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def busy_percent(interval: float = 2.0) -> float:
     """Share of all processors that other work takes right now, in percent."""
     import psutil

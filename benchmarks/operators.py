@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.common import Row, compare, has_bfloat16, peak_memory
+from benchmarks.common import Row, compare, peak_memory
 from benchmarks.regularizer import Step
 from hypersphere.functional import decoupled_conv2d
 from hypersphere.nn import SphereConv2d
 from hypersphere.regularizers import HypersphericalEnergy
+from hypersphere.training.environment import has_bfloat16
 
 BATCH = 128
 SIZES = ((64, 32), (128, 16), (256, 8))
@@ -27,8 +28,6 @@ COMBINATIONS = (
     ("cosine", "tanh"),
     ("cosine", "segmented"),
 )
-
-
 NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
@@ -75,12 +74,13 @@ def normed_layer() -> Callable[[], object]:
 
 def rows() -> Iterator[Row]:
     """Operators, eager and compiled, in float32 and, where the processor has it, bfloat16; then a step, then memory."""
+    # without instructions for bfloat16 both sides of a ratio are slow alike
     bfloat16 = has_bfloat16()
+    dtypes = (torch.float32, torch.bfloat16) if bfloat16 else (torch.float32,)
     if not bfloat16:
         print("this processor has no instructions for bfloat16: float32 only")
     for channels, side in SIZES:
-        for dtype in (torch.float32, torch.bfloat16)[: 1 + bfloat16]:
-            name = NAMES[dtype]
+        for dtype in dtypes:
             ordinary = Pass(channels, side, dtype, F.conv2d)
             yield operator_row(channels, side, dtype, "cosine", "sphere", ordinary, bound=1.15)
             for angle, magnitude in COMBINATIONS:
@@ -90,7 +90,7 @@ def rows() -> Iterator[Row]:
                 torch.compiler.reset()
                 compiled = torch.compile(partial(decoupled_conv2d, angle=angle, magnitude=magnitude), fullgraph=True)
                 yield compare(
-                    f"{angle} {magnitude} {channels}x{side}x{side} {name}, compiled",
+                    f"{angle} {magnitude} {channels}x{side}x{side} {NAMES[dtype]}, compiled",
                     "conv2d",
                     Pass(channels, side, dtype, compiled),
                     ordinary,
@@ -99,7 +99,7 @@ def rows() -> Iterator[Row]:
     for norm in (False, True):
         energy = HypersphericalEnergy(power=2.0, half_space=True, eps=1e-4)
         yield compare(
-            f"step of CNN-9 32/64/128, SphereConv{' + BatchNorm' if norm else ''}, with MHE, {name}",
+            f"step of CNN-9 32/64/128, SphereConv{' + BatchNorm' if norm else ''}, with MHE, {NAMES[dtypes[-1]]}",
             "ordinary with BatchNorm",
             Step(32, energy, BATCH, bfloat16=bfloat16, operator="sphere", norm=norm),
             Step(32, None, BATCH, bfloat16=bfloat16),

@@ -18,16 +18,20 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def command_line(
-    doc: str | None, study: str, stages: Sequence[str], names: Sequence[str], kind: str
+    doc: str | None, study: str, stages: Sequence[str], names: Sequence[str], kind: str, *, settings: bool = False
 ) -> argparse.ArgumentParser:
-    """What every study takes: a stage, a seed, threads, where runs go, and which of its names (each a `kind`) to do."""
+    """What every study takes: a stage, a seed, threads, where runs go, and which of its names (each a `kind`) to do.
+
+    With `settings`, any number of settings of the runs as well.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=stages)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs") / study, help="where run folders go")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar=kind.upper())
-    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
+    if settings:
+        parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
     return parser
 
 

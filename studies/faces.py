@@ -68,7 +68,7 @@ def table() -> None:
 
 def main() -> None:
     """Read the command line and go."""
-    parser = command_line(__doc__, STUDY, ("run", "table"), RECIPES, "recipe")
+    parser = command_line(__doc__, STUDY, ("run", "table"), RECIPES, "recipe", settings=True)
     parser.add_argument("--fold", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.stage == "table":

@@ -64,7 +64,7 @@ def table() -> None:
 
 def main() -> None:
     """Read the command line and go."""
-    arguments = command_line(__doc__, STUDY, ("run", "table"), RECIPES, "recipe").parse_args()
+    arguments = command_line(__doc__, STUDY, ("run", "table"), RECIPES, "recipe", settings=True).parse_args()
     if arguments.stage == "table":
         table()
         return

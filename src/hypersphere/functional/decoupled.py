@@ -259,7 +259,8 @@ def decouple(
     joint = lengths if operator.joint else None
     if joint is not None and size.relative:
         # kernels that are all zero have no mean length
-        joint = joint / joint.mean().masked_fill(joint.detach().mean() == 0, 1.0)
+        average = joint.mean()
+        joint = joint / average.masked_fill(average == 0, 1.0)
     arguments = Arguments(
         _cast(inputs, compute),
         narrow(unit, compute),

@@ -16,7 +16,7 @@ import torch
 
 import hypersphere
 
-__all__ = ["current_device", "describe_environment", "slow_precision"]
+__all__ = ["current_device", "describe_environment", "has_bfloat16", "slow_precision"]
 
 _PACKAGES = ("torch", "numpy", "accelerate", "datasets", "safetensors", "pillow")
 
@@ -26,13 +26,15 @@ def current_device() -> torch.device:
     return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
-def slow_precision(device: torch.device, precision: str) -> str | None:
-    """What to say where the processor has no instructions for the precision of a run, or None.
-
-    PyTorch asks its CPU library; where that question is not there, nothing is said.
-    """
+def has_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; True where PyTorch cannot ask its CPU library."""
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    if device.type != "cpu" or precision != "bfloat16" or supported is None or supported():
+    return supported is None or bool(supported())
+
+
+def slow_precision(device: torch.device, precision: str) -> str | None:
+    """What to say where the processor has no instructions for the precision of a run, or None."""
+    if device.type != "cpu" or precision != "bfloat16" or has_bfloat16():
         return None
     return (
         "this processor has no instructions for bfloat16 and takes several times as long with it as with float32: "
