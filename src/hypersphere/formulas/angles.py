@@ -162,7 +162,7 @@ class Sigmoid(Angle):
     def value(self, cosine: Tensor, k: Tensor | None = None) -> Tensor:
         """coth(pi / 4k) tanh(asin(c) / 2k)."""
         width, coth = self._width(k)
-        curve: Tensor = self._tanh(arc_sine(cosine) / width, k) * coth
+        curve: Tensor = self._tanh(arc_sine(cosine) * (1 / width), k) * coth
         return curve
 
     def value_and_slopes(self, cosine: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:

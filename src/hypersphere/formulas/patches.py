@@ -19,7 +19,7 @@ Size = int | Sequence[int]
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {0: F.linear, 1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 # numbers that are worked on together: what a processor's cache holds, more where launching work is what costs
-_PART, _PART_OF_ACCELERATOR = 2**18, 2**25
+_PART, _PART_OF_ACCELERATOR = 2**19, 2**25
 
 
 @dataclass(frozen=True)

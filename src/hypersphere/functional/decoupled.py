@@ -285,9 +285,9 @@ def decouple(
 def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
     """The operator in operations that autograd knows, any number of times."""
     inputs, dtype = arguments.inputs, working_dtype(arguments.inputs.dtype)
-    magnitude, groups = operator.magnitude, operator.window.groups
-    squares = widen(inputs, dtype).square().unflatten(1, (groups, -1)).sum(dim=2)
-    norm, inverse = (x.unsqueeze(2) for x in operator.norms(operator.window.sums(squares)))
+    magnitude = operator.magnitude
+    squares = widen(inputs, dtype).square().unflatten(1, (operator.window.groups, -1)).sum(dim=2)
+    norm, inverse = (operator.over_channels(x) for x in operator.norms(operator.window.sums(squares)))
     mean = operator.mean(norm) if arguments.mean is None else arguments.mean
 
     small = (arguments.k, arguments.parameter, arguments.factor, arguments.lengths, arguments.bias)
@@ -302,7 +302,7 @@ def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
         output = output * factor
     if bias is not None:
         output = output + bias
-    return narrow(output.flatten(1, 2), inputs.dtype), mean.detach()
+    return narrow(output.flatten(1, operator.channels), inputs.dtype), mean.detach()
 
 
 def _vector(operator: Operator, values: Tensor | None, dtype: torch.dtype) -> Tensor | None:

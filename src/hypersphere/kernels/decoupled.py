@@ -62,13 +62,25 @@ class Operator:
             found = found.clamp(-largest, largest)
         return found
 
+    @property
+    def channels(self) -> int:
+        """The axis of the channels of `by_group`."""
+        # compilers keep channels_last of images, and of nothing with one more axis: it is there only if it is needed
+        return 1 if self.window.groups == 1 else 2
+
     def by_group(self, values: Tensor) -> Tensor:
-        """(N, C, *S) as (N, G, C / G, *S), and a vector (C,) as (G, C / G, 1...) that fits to it."""
+        """(N, C, *S) as (N, G, C / G, *S), and a vector (C,) as (G, C / G, 1...) that fits to it; no G if that is 1."""
         groups, space = self.window.groups, len(self.window.size)
         if values.ndim == 1:
-            return values.reshape(groups, -1, *[1] * space)
-        grouped: Tensor = values.unflatten(1, (groups, -1))
+            values = values.reshape(-1, *[1] * space)
+        if groups == 1:
+            return values
+        grouped: Tensor = values.unflatten(values.ndim - 1 - space, (groups, -1))
         return grouped
+
+    def over_channels(self, maps: Tensor) -> Tensor:
+        """Maps with one channel for each group, (N, G, *S), in a shape that fits to `by_group`."""
+        return maps if self.window.groups == 1 else maps.unsqueeze(2)
 
 
 @dataclass(frozen=True)
@@ -186,7 +198,7 @@ class _Call:
         self.dots = operator.products(arguments.inputs, arguments.kernels) if dots is None else dots
         norm, inverse = operator.norms(squares)
         self.mean = operator.mean(norm) if arguments.mean is None else arguments.mean.to(self.dtype)
-        self.norm, self.inverse = norm.unsqueeze(2), inverse.unsqueeze(2)
+        self.norm, self.inverse = operator.over_channels(norm), operator.over_channels(inverse)
         self.k = self._vector(arguments.k)
         self.factor = self._vector(arguments.factor)
         self.lengths = self._vector(arguments.lengths)
@@ -276,7 +288,7 @@ class _Call:
         operator, arguments = self.operator, self.arguments
         of_dots = self.dots.data  # where autograd does not count changes
         of_norm = torch.zeros_like(self.norm)
-        sums = _Sums()
+        sums = _Sums(operator.channels)
         targets, dots, grads = (operator.by_group(x) for x in (of_dots, self.dots, grad))
         for part in self._parts():
             self._part(part, dots[part], grads[part], targets[part], of_norm[part], sums, needed)
@@ -285,7 +297,7 @@ class _Call:
             of_dots, arguments.inputs, arguments.kernels, of_inputs=needed[0], of_kernels=needed[1]
         )
         if of_inputs is not None:
-            self._add_norm(of_inputs, (of_norm * self.inverse).squeeze(2))
+            self._add_norm(of_inputs, (of_norm * self.inverse).flatten(1, operator.channels))
         found = [of_inputs, of_kernels, sums.take("k"), of_parameter, sums.take("factor"), sums.take("lengths")]
         found += [sums.take("bias"), sums.take("mean") if arguments.mean is not None else None]
         done: list[Tensor | None] = []
@@ -310,7 +322,7 @@ class _Call:
         needed: tuple[bool, ...],
     ) -> None:
         """dL/dy of a part, into `target`; adds dL/dr, and what other arguments get from these patches."""
-        norm, inverse = self.norm[part], self.inverse[part]
+        norm, inverse, channels = self.norm[part], self.inverse[part], self.operator.channels
         height, of_height, of_parameter = self._height(part)
         if needed[6]:
             sums.add("bias", given.to(self.dtype))
@@ -320,7 +332,7 @@ class _Call:
                 products = torch.mul(given, dots, out=self._memory(0, given))
             else:
                 products = self._scaled(dots, given.to(self.dtype))
-            pull = products.sum(dim=2, keepdim=True, dtype=self.dtype).mul_(inverse)
+            pull = products.sum(dim=channels, keepdim=True, dtype=self.dtype).mul_(inverse)
             if of_parameter is not None:
                 sums.add_all("parameter", pull * of_parameter)
             of_norm += pull * (of_height - height * inverse)
@@ -333,7 +345,7 @@ class _Call:
             angular = self.operator.angle.slope(cosine, self.k, scratch).mul_(grad)
             if self.factor is not None:
                 angular.mul_(self.factor)
-            of_norm -= cosine.mul_(angular).sum(2, keepdim=True).mul_(height * inverse)
+            of_norm -= cosine.mul_(angular).sum(channels, keepdim=True).mul_(height * inverse)
             self._store(target, angular, height * inverse)
             return
         value, slope, of_k = self.operator.angle.value_and_slopes(cosine, self.k)
@@ -346,7 +358,7 @@ class _Call:
         radial = grad * value
         angular = slope.mul_(grad)
         if self.one_for_all:
-            radial, tangential = radial.sum(2, keepdim=True), (angular * cosine).sum(2, keepdim=True)
+            radial, tangential = radial.sum(channels, keepdim=True), (angular * cosine).sum(channels, keepdim=True)
             of_norm += radial * of_height - tangential * height * inverse
             if of_parameter is not None:
                 sums.add_all("parameter", radial * of_parameter)
@@ -361,7 +373,7 @@ class _Call:
             sums.add("lengths", radial * norm)
             radial.mul_(self.lengths)
         angular.mul_(height)
-        of_norm += radial.sum(2, keepdim=True) - (angular * cosine).sum(2, keepdim=True) * inverse
+        of_norm += radial.sum(channels, keepdim=True) - (angular * cosine).sum(channels, keepdim=True) * inverse
         self._store(target, angular, inverse)
 
     def _of_radius(self, sums: _Sums, of_norm: Tensor) -> Tensor | None:
@@ -382,8 +394,8 @@ class _Call:
         """Add x · sumsᵀ(dL/dr / r), the derivative through the patch norm, in place."""
         inputs, groups = self.arguments.inputs, self.operator.window.groups
         shape = torch.Size((inputs.shape[0], groups, *inputs.shape[2:]))
-        back = self.operator.window.sums_backward(of_squares, shape).unsqueeze(2)
-        targets, sources = (x.unflatten(1, (groups, -1)) for x in (of_inputs, inputs))
+        back = self.operator.over_channels(self.operator.window.sums_backward(of_squares, shape))
+        targets, sources = self.operator.by_group(of_inputs), self.operator.by_group(inputs)
         if self.rounds_factors:
             targets.addcmul_(sources, back.to(of_inputs.dtype))
             return
@@ -396,12 +408,13 @@ class _Call:
 class _Sums:
     """Gradients of small arguments, collected over the parts of a batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
         self.found: dict[str, Tensor] = {}
 
     def add(self, name: str, values: Tensor) -> None:
-        """Sum over batch and places: (n, G, C / G, *places) -> (G, C / G)."""
-        self.put(name, values.sum(dim=(0, *range(3, values.ndim))))
+        """Sum over batch and places, (n, ..., *places), up to the axis of the channels."""
+        self.put(name, values.sum(dim=(0, *range(1 + self.channels, values.ndim))))
 
     def add_all(self, name: str, values: Tensor) -> None:
         """Sum over everything."""
