@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hypersphere.formulas.angles import ANGLES
 from hypersphere.functional import decoupled_conv2d, decoupled_linear
-from hypersphere.functional.decoupled import unit_kernels
+from hypersphere.functional.decoupled import WEIGHTINGS, unit_kernels
 
 IMPLS = ["torch", "fused"]
 
@@ -47,15 +47,18 @@ def hard_input(kind: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("kind", "dtype"), HARD)
 @pytest.mark.parametrize("impl", IMPLS)
 def test_finite_value_and_gradient(kind: str, dtype: torch.dtype, eps: float, impl: str) -> None:
-    for angle, magnitude in itertools.product(ANGLES, ("sphere", "ball", "linear", "log", "power")):
+    for angle, magnitude, weighting in itertools.product(
+        ANGLES, ("sphere", "ball", "linear", "log", "mix", "power"), (None, *WEIGHTINGS)
+    ):
         inputs, weight = hard_input(kind, dtype)
-        output = decoupled_conv2d(inputs, weight, padding=1, angle=angle, magnitude=magnitude, eps=eps, impl=impl)
+        how: dict[str, Any] = {"angle": angle, "magnitude": magnitude, "weighting": weighting, "eps": eps}
+        output = decoupled_conv2d(inputs, weight, padding=1, **how, impl=impl)
         assert output.dtype == dtype
         assert bool(output.isfinite().all())
         if kind.startswith("zero"):
             assert not output.any()
         gradients = torch.autograd.grad(output.float().sum(), (inputs, weight))
-        assert all(bool(gradient.isfinite().all()) for gradient in gradients), (angle, magnitude)
+        assert all(bool(gradient.isfinite().all()) for gradient in gradients), how
 
 
 def test_a_zero_patch_has_the_gradient_of_a_hundred_unit_kernels() -> None:

@@ -297,12 +297,57 @@ def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
         parameter = share * mean
     height = magnitude.value(norm if lengths is None else norm * lengths, parameter)
     dots = widen(operator.by_group(operator.products(inputs, arguments.kernels)), dtype)
-    output = operator.angle.value(dots * inverse, k) * height
+    output = operator.angle.value(_cosine(dots, norm, inverse), k) * height
     if factor is not None:
         output = output * factor
     if bias is not None:
         output = output + bias
     return narrow(output.flatten(1, operator.channels), inputs.dtype), mean.detach()
+
+
+def _cosine(dots: Tensor, norm: Tensor, inverse: Tensor) -> Tensor:
+    """c = y / r, from r and 1 / r."""
+    function = _Cosine if torch.compiler.is_compiling() else _CosineBothWays
+    found: Tensor = function.apply(dots, norm, inverse)
+    return found
+
+
+class _Cosine(torch.autograd.Function):
+    """The gradient of r is found from c: from y, a long patch and a long kernel make it pass the range of float32."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(dots: Tensor, norm: Tensor, inverse: Tensor) -> Tensor:
+        return dots * inverse
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        dots, inverse = ctx.saved_tensors
+        of_dots = grad_outputs[0] * inverse
+        if not ctx.needs_input_grad[1]:
+            return of_dots, None, None
+        # all that 1 / r has to say is said of r
+        return of_dots, -(of_dots * (dots * inverse)).sum_to_size(inverse.shape), None
+
+
+class _CosineBothWays(_Cosine):
+    """The same with a forward-mode derivative, which compilers do not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], inputs[2])
+        ctx.save_for_forward(inputs[0], inputs[2])
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Tensor) -> Tensor:
+        dots, inverse = ctx.saved_tensors
+        of_dots, of_norm, _ = grad_inputs
+        return (of_dots - dots * inverse * of_norm) * inverse
 
 
 def _vector(operator: Operator, values: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -317,9 +362,10 @@ def unit_kernels(weight: Float[Tensor, "O ..."], eps: float = 0.0) -> tuple[Tens
         (tensor([[0.6000, 0.8000]]), tensor([5.]))
     """
     if eps < 1e-30:
-        unit, inverse = unit_rows(weight.flatten(1))
-        zero = inverse == 0
-        return unit.view(weight.shape), inverse.masked_fill(zero, 1.0).reciprocal().masked_fill(zero, 0.0).flatten()
+        # n as w·u: the derivative of 1 / (1 / n) has n², which leaves the range of float32 before n does
+        rows = weight.flatten(1)
+        unit, _ = unit_rows(rows)
+        return unit.view(weight.shape), (rows * unit).sum(dim=1)
     axes = list(range(1, weight.ndim))
     # not rsqrt, in whose derivative 1 / n³ leaves the range of float32 before n² does
     lengths = (weight.square().sum(dim=axes, keepdim=True) + eps).sqrt()
