@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hypersphere.formulas.angles import ANGLES
+from hypersphere.formulas.magnitudes import MAGNITUDES
 from hypersphere.functional import decoupled_conv2d, decoupled_linear
 from hypersphere.functional.decoupled import WEIGHTINGS, unit_kernels
 
@@ -47,10 +48,10 @@ def hard_input(kind: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("kind", "dtype"), HARD)
 @pytest.mark.parametrize("impl", IMPLS)
 def test_finite_value_and_gradient(kind: str, dtype: torch.dtype, eps: float, impl: str) -> None:
-    for angle, magnitude, weighting in itertools.product(
-        ANGLES, ("sphere", "ball", "linear", "log", "mix", "power"), (None, *WEIGHTINGS)
-    ):
+    weightings = itertools.cycle((None, *WEIGHTINGS))  # each with every magnitude: there is an odd number of angles
+    for magnitude, angle in itertools.product(MAGNITUDES, ANGLES):
         inputs, weight = hard_input(kind, dtype)
+        weighting = next(weightings)
         how: dict[str, Any] = {"angle": angle, "magnitude": magnitude, "weighting": weighting, "eps": eps}
         output = decoupled_conv2d(inputs, weight, padding=1, **how, impl=impl)
         assert output.dtype == dtype
