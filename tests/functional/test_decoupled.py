@@ -262,6 +262,11 @@ LEARNED: dict[str, tuple[Any, dict[str, Tensor]]] = {
 }
 
 
+def check_gradients(function: Callable[..., Tensor], *tensors: Tensor) -> None:
+    # a random projection of the Jacobian in a tenth of the time; the usual tolerances would let one percent pass there
+    torch.autograd.gradcheck(function, tensors, fast_mode=True, atol=1e-9, rtol=1e-6)
+
+
 @pytest.mark.parametrize("impl", IMPLS)
 @pytest.mark.parametrize(("angle", "magnitude"), list(itertools.product(FIXTURE_ANGLES, FIXTURE_MAGNITUDES)))
 def test_gradcheck_of_every_angle_with_every_magnitude(angle: str, magnitude: str, impl: str) -> None:
@@ -273,7 +278,7 @@ def test_gradcheck_of_every_angle_with_every_magnitude(angle: str, magnitude: st
     def function(*tensors: Tensor) -> Tensor:
         return decoupled_conv2d(*tensors, *place, **chosen, impl=impl)
 
-    torch.autograd.gradcheck(function, (inputs, weight, bias))
+    check_gradients(function, inputs, weight, bias)
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -288,7 +293,7 @@ def test_gradcheck_of_everything_that_can_be_learned(name: str, place: tuple[int
         given: dict[str, Any] = dict(zip(learned, values, strict=True))
         return decoupled_conv2d(inputs, weight, None, *place, **chosen, **given, impl=impl)
 
-    torch.autograd.gradcheck(function, (inputs, weight, *tensors))
+    check_gradients(function, inputs, weight, *tensors)
 
 
 @pytest.mark.parametrize("impl", IMPLS)
