@@ -347,7 +347,8 @@ class _CosineBothWays(_Cosine):
     def jvp(ctx: Any, *grad_inputs: Tensor) -> Tensor:
         dots, inverse = ctx.saved_tensors
         of_dots, of_norm, _ = grad_inputs
-        return (of_dots - dots * inverse * of_norm) * inverse
+        tangent: Tensor = (of_dots - dots * inverse * of_norm) * inverse
+        return tangent
 
 
 def _vector(operator: Operator, values: Tensor | None, dtype: torch.dtype) -> Tensor | None:
