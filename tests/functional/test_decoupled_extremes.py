@@ -48,7 +48,7 @@ def hard_input(kind: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("kind", "dtype"), HARD)
 @pytest.mark.parametrize("impl", IMPLS)
 def test_finite_value_and_gradient(kind: str, dtype: torch.dtype, eps: float, impl: str) -> None:
-    weightings = itertools.cycle((None, *WEIGHTINGS))  # each with every magnitude: there is an odd number of angles
+    weightings = itertools.cycle((None, *WEIGHTINGS))  # every magnitude meets all four: there are five angles
     for magnitude, angle in itertools.product(MAGNITUDES, ANGLES):
         inputs, weight = hard_input(kind, dtype)
         weighting = next(weightings)

@@ -340,7 +340,7 @@ class _CosineBothWays(_Cosine):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0], inputs[2])
+        _Cosine.setup_context(ctx, inputs, output)
         ctx.save_for_forward(inputs[0], inputs[2])
 
     @staticmethod
@@ -363,7 +363,7 @@ def unit_kernels(weight: Float[Tensor, "O ..."], eps: float = 0.0) -> tuple[Tens
         (tensor([[0.6000, 0.8000]]), tensor([5.]))
     """
     if eps < 1e-30:
-        # n as w·u: the derivative of 1 / (1 / n) has n², which leaves the range of float32 before n does
+        # n as w·u, as `directions.lengths`: the derivative of 1 / (1 / n) has n², which leaves float32 before n does
         rows = weight.flatten(1)
         unit, _ = unit_rows(rows)
         return unit.view(weight.shape), (rows * unit).sum(dim=1)
