@@ -41,6 +41,22 @@ def test_the_functions_own_refusal_is_heard() -> None:
         double(torch.ones(3))
 
 
+def test_functions_without_shapes_are_checked_too() -> None:
+    @annotation_checks.checked
+    def half(number: int, *, exact: bool = True) -> int:
+        if number < 0:
+            raise ValueError("half: expected a number from 0 on.")
+        return number / 2 if exact else number // 2
+
+    assert half(3, exact=False) == 1
+    with pytest.raises(jaxtyping.TypeCheckError, match=r"half.*return"):
+        half(3)
+    with pytest.raises(jaxtyping.TypeCheckError, match=r"half.*parameter number"):
+        half(2.0, exact=False)
+    with pytest.raises(ValueError, match="half: expected"):
+        half(-1.0)
+
+
 def test_an_int_is_a_float() -> None:
     @annotation_checks.checked
     @dataclass
