@@ -58,11 +58,11 @@ def hypersphere(*words: str) -> str | None:
 
 
 def train(recipe: str, folder: Path, settings: Mapping[str, Any]) -> tuple[list[str], str | None]:
-    """Train, or go on with a run that was stopped; the words of the command, and what it said if it failed."""
+    """Train, or go on with a run that was stopped; the command that does it at once, and what it said if it failed."""
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     resume = ["--resume"] if (folder / "config.yaml").exists() else []
-    words = ["train", recipe, "--out", str(folder), "--quiet", *resume, *flags]
-    return ["hypersphere", *words], hypersphere(*words)
+    words = ["train", recipe, "--out", str(folder), "--quiet", *flags]
+    return ["hypersphere", *words], hypersphere(*words, *resume)
 
 
 def entries(study: str) -> list[dict[str, Any]]:
