@@ -40,10 +40,10 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 fast: $(INSTALLED)
-	$(BIN)/pytest --numprocesses $(WORKERS) -m "not slow"
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
 
 test-all: lint types docs ## test, the slow tests and the docs as well
-	$(BIN)/pytest --numprocesses $(WORKERS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 docs: $(INSTALLED) ## build the pages into docs/_build/html, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going --jobs auto docs docs/_build/html

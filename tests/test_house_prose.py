@@ -20,6 +20,8 @@ from house import ROOT, modules
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# these train many networks, one after the other
+LONG_EXAMPLES = ("04_compare_regularizers", "08_read_digits_row_by_row")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -60,7 +62,11 @@ def test_the_readme_needs_ten_lines() -> None:
     assert len([line for line in block.splitlines() if line.strip()]) <= 12
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG_EXAMPLES else ()) for path in EXAMPLES],
+    ids=name,
+)
 def test_examples_run(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(example.read_text().splitlines()) < 60
     monkeypatch.chdir(tmp_path)

@@ -7,14 +7,12 @@ import itertools
 import json
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch._inductor.utils import run_fw_bw_and_get_code
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
@@ -334,54 +332,6 @@ def test_forward_mode_derivatives_and_hessians() -> None:
     found = torch.func.hessian(lambda w: function(w).square().sum())(weight)
     expected = torch.autograd.functional.hessian(lambda w: function(w).square().sum(), weight)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-
-
-# ------------------------------------------------------------------------------------------------ compiled
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize(
-    ("angle", "magnitude", "weighting"),
-    [("cosine", "sphere", None), ("sigmoid", "ball", "linear"), ("linear", "segmented", "joint")],
-)
-def test_compiled_in_one_graph_equals_eager(angle: str, magnitude: str, weighting: str | None, groups: int) -> None:
-    inputs, weight = normal(2, 4, 6, 5).requires_grad_(), normal(6, 4 // groups, 3, 3, seed=1).requires_grad_()
-    how: dict[str, Any] = {"angle": angle, "magnitude": magnitude, "weighting": weighting}
-
-    def function(inputs: Tensor, weight: Tensor) -> Tensor:
-        return decoupled_conv2d(inputs, weight, None, 2, 1, 1, groups, **how)
-
-    compiled = torch.compile(lambda x, w: function(x, w), fullgraph=True, backend="aot_eager")
-    results = []
-    for run in (function, compiled):
-        output = run(inputs, weight)
-        results.append((output.detach(), *torch.autograd.grad(output.square().sum(), (inputs, weight))))
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # of torch itself
-@pytest.mark.parametrize(
-    ("angle", "magnitude"),
-    [("cosine", "sphere"), ("linear", "tanh"), ("sigmoid", "sphere"), ("square_cosine", "segmented")],
-)
-def test_generated_code_equals_eager_and_reads_channels_last_as_it_lies(angle: str, magnitude: str) -> None:
-    def function(inputs: Tensor, weight: Tensor) -> Tensor:
-        return decoupled_conv2d(inputs, weight, padding=1, angle=angle, magnitude=magnitude)
-
-    images = normal(4, 16, 8, 8).float().contiguous(memory_format=torch.channels_last)
-    kernels = normal(16, 16, 3, 3, seed=1).float().contiguous(memory_format=torch.channels_last)
-    results, compiled = [], torch.compile(function, fullgraph=True)
-    for run in (function, compiled):
-        inputs, weight = (x.clone().requires_grad_() for x in (images, kernels))
-        output, sources = run_fw_bw_and_get_code(partial(run, inputs, weight))
-        results.append((output, inputs.grad, weight.grad))
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=2e-6)
-    # with an axis of groups between, outputs were computed transposed and then copied: a tenth more time
-    assert len(sources) == 2
-    assert not any("transpose_mxn" in source for source in sources)
 
 
 # ------------------------------------------------------------------------------------------------ wrong input

@@ -194,7 +194,7 @@ def test_mapped_over_an_axis_as_over_a_batch(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ROTATIONS)
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_compiled_equals_eager(method: str, dynamic: bool) -> None:
     compiled = torch.compile(
         lambda r: orthogonal_matrix(r, method=method), fullgraph=True, backend="aot_eager", dynamic=dynamic

@@ -108,7 +108,7 @@ def test_many_pairs_lose_nothing_visible() -> None:
     assert energy.item() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("impl", ["torch", "blocked"])
 @pytest.mark.parametrize(("power", "distance", "half_space"), [(0.0, "euclidean", True), (2.0, "angular", True)])
 def test_compiled_equals_eager(power: float, distance: str, half_space: bool, impl: str, dynamic: bool) -> None:

@@ -158,7 +158,7 @@ COMPILED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_equals_eager(name: str, dynamic: bool) -> None:
     function = COMPILED[name]

@@ -178,9 +178,12 @@ def test_operators_survive_being_saved(tmp_path: Path, given: dict[str, Any]) ->
     assert torch.equal(other(images), classifier.eval()(images))
 
 
-@pytest.mark.parametrize("given", OPERATOR_CASES)
-def test_compiled_equals_eager(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("network", "given"),
+    [(NETWORKS[3], OPERATOR_CASES[0]), *((NETWORKS[0], given) for given in OPERATOR_CASES)],
+)
+def test_compiled_equals_eager(network: Callable[..., nn.Module], given: dict[str, Any]) -> None:
     torch.compiler.reset()
-    model, images = NETWORKS[3](**given).eval(), torch.randn(3, 1, 8, 8)
+    model, images = network(**given).eval(), torch.randn(3, 1, 8, 8)
     compiled = torch.compile(lambda x: model(x), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(images), model(images))

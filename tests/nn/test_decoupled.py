@@ -223,7 +223,15 @@ def test_gradients_of_each_sample_by_vmap() -> None:
         torch.testing.assert_close(each[name].sum(0), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", [{"padding": 1}, {"padding": "same", "dilation": 2}, {"stride": 2}], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"padding": 1},
+        pytest.param({"padding": "same", "dilation": 2}, marks=pytest.mark.slow),
+        pytest.param({"stride": 2}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_one_compiled_program_for_all_sizes(how: dict[str, Any]) -> None:
     layer = hs.nn.DecoupledConv2d(3, 4, 3, **how, **EVERYTHING)
     other = copy.deepcopy(layer)
@@ -268,9 +276,10 @@ def test_half_precision_and_autocast(make: Make, shape: tuple[int, ...]) -> None
     torch.testing.assert_close(narrow.float(), expected, rtol=0.05, atol=0.02)
 
 
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("make", "shape"), LAYERS)
 def test_compiled_in_one_graph_equals_eager(make: Make, shape: tuple[int, ...], training: bool) -> None:
+    torch.compiler.reset()
     layer = make(**EVERYTHING, dtype=torch.float64).train(training)
     other = copy.deepcopy(layer)
     inputs = normal(*shape, dtype=torch.float64)

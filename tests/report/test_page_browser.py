@@ -77,7 +77,7 @@ def check(document: str, log: str) -> None:
     assert "WebGL is not supported" not in re.sub(r"<script.*?</script>", "", document, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("dim", [2, 16])
+@pytest.mark.parametrize("dim", [2, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_run(tmp_path: Path, dim: int) -> None:
     names = ["<b>bold</b>", "</script>", "`", "ünï"] + [f"class {number}" for number in range(dim)]
     run = write_run(tmp_path / "run", classes=names, dim=dim, num_samples=100, spread=2.0, steps=30)
@@ -102,7 +102,9 @@ def test_margins_verification_and_identification(tmp_path: Path) -> None:
     check(*visit(write_comparison(runs, tmp_path / "page.html"), tmp_path))
 
 
-@pytest.mark.parametrize(("dim", "half_space"), [(2, False), (3, False), (3, True), (4, False)])
+@pytest.mark.parametrize(
+    ("dim", "half_space"), [(2, False), (3, False), pytest.param(3, True, marks=pytest.mark.slow), (4, False)]
+)
 def test_points(tmp_path: Path, dim: int, half_space: bool) -> None:
     written = write_points(thomson(8, dim, half_space=half_space, starts=1), tmp_path / "points")
     assert written.picture is not None

@@ -151,8 +151,9 @@ def test_a_config_comes_back_from_its_file(tmp_path: Path) -> None:
     for name in recipe_names():
         config = make_config(name, {"data.keep.3": 0.1, "training.clip": 1e-9, "optimizer.betas": [0.5, 0.9]})
         save_config(config, path)
-        assert read_config(path) == config
-        assert differences(read_config(path), config) == []
+        found = read_config(path)
+        assert found == config
+        assert differences(found, config) == []
     assert [entry.name for entry in tmp_path.iterdir()] == ["config.yaml"]
     # complete: it is not the defaults of some later version that fill it up
     assert len(load_recipe(path)) == len(asdict(Config()))
