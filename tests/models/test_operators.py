@@ -180,7 +180,11 @@ def test_operators_survive_being_saved(tmp_path: Path, given: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     ("network", "given"),
-    [(NETWORKS[3], OPERATOR_CASES[0]), *((NETWORKS[0], given) for given in OPERATOR_CASES)],
+    [
+        *((NETWORKS[0], given) for given in OPERATOR_CASES),
+        (NETWORKS[3], OPERATOR_CASES[0]),
+        *(pytest.param(NETWORKS[3], given, marks=pytest.mark.slow) for given in OPERATOR_CASES[1:]),
+    ],
 )
 def test_compiled_equals_eager(network: Callable[..., nn.Module], given: dict[str, Any]) -> None:
     torch.compiler.reset()
