@@ -156,6 +156,7 @@ def metadata(suite: str, busy: float) -> dict[str, Any]:
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "allocator": allocator(),
         "device": "cpu",  # every suite so far makes its tensors there
         "busy_percent_before": busy,
     }
@@ -170,12 +171,21 @@ def processor() -> str:
     return found.group(1).strip() if found else platform.machine()
 
 
+def allocator() -> dict[str, str]:
+    """The variables in the environment that change how memory of tensors is taken and given back; mostly none."""
+    found = {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "THP_MEM_ALLOC"))}
+    if preloaded := os.environ.get("LD_PRELOAD"):
+        found["LD_PRELOAD"] = " ".join(Path(word).name for word in re.split("[ :]+", preloaded))
+    return found
+
+
 def write_result(suite: str, rows: list[Row], busy: float) -> Path:
     """Write one suite's rows to results/<version>/<suite>--<machine>--<device>.json."""
     facts = metadata(suite, busy)
-    machine = re.sub(
-        r"[^a-z0-9]+", "-", f"{facts['processor']} {facts['instructions']} {os.cpu_count()} cores".lower()
-    ).strip("-")
+    words = f"{facts['processor']} {facts['instructions']} {os.cpu_count()} cores"
+    if facts["allocator"]:
+        words += " tuned allocator"
+    machine = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
     device = re.sub(r"[^a-z0-9]+", "-", facts["device"].lower()).strip("-")
     path = RESULTS / hypersphere.__version__ / f"{suite}--{machine}--{device}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -62,6 +64,58 @@ class Catalogue(SphinxDirective):
         return [nodes.table("", nodes.tgroup("", *columns, body, cols=2))]
 
 
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / hypersphere.__version__
+
+
+class Measured(SphinxDirective):
+    """`{measured} FILE`: a table of what one benchmark recorded, and where and when it did.
+
+    `:cells:` is an expression in which `row` and `column` say where a number stands; what does not match is left out.
+    A number above its bound is bold and has the bound beside it.
+    """
+
+    required_arguments = 1
+    option_spec = {"cells": directives.unchanged_required}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        """The table, and a line on its origin."""
+        path = RESULTS / f"{self.arguments[0]}.json"
+        self.env.note_dependency(str(path))
+        found = json.loads(path.read_text())
+        cells: dict[str, dict[str, list[nodes.Node]]] = {}
+        for line in found["rows"]:
+            if place := re.fullmatch(self.options["cells"], f"{line['what']} / {line['against']}"):
+                cells.setdefault(place["row"], {})[place["column"]] = _number(line)
+        if not cells:
+            raise self.error(f"no row of {path.name} matches {self.options['cells']}")
+        columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+        body = [[[nodes.Text(row)], *[numbers.get(column, []) for column in columns]] for row, numbers in cells.items()]
+        head = [[], *[[nodes.Text(column)] for column in columns]]
+        processor = " ".join(filter(None, [found["processor"], found.get("instructions")]))
+        origin = f"{processor}, {found['threads']} threads, PyTorch {found['torch']}, {found['date']}"
+        tuned = [f"{name}={value}" for name, value in found.get("allocator", {}).items()]
+        return [_table(head, body), nodes.paragraph("", ", ".join([origin, *tuned]) + ".")]
+
+
+def _number(line: dict[str, Any]) -> list[nodes.Node]:
+    """What a cell says of one measured row."""
+    value, unit, bound = line["value"], line["unit"], line["bound"]
+    if unit == "ratio":
+        text = f"{value:.2f}" if line["holds"] or value >= bound + 0.005 else f"{value:.3f}"
+    else:
+        text = f"{value:.0f} MiB" if unit == "MiB" else f"{value:.2g} s"
+    return [nodes.Text(text)] if line["holds"] else [nodes.strong("", text), nodes.Text(f" > {bound:g}")]
+
+
+def _table(head: list[list[nodes.Node]], body: list[list[list[nodes.Node]]]) -> nodes.table:
+    def row(cells: list[list[nodes.Node]]) -> nodes.row:
+        return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells])
+
+    columns = [nodes.colspec(colwidth=1) for _ in head]
+    lines = nodes.tbody("", *map(row, body))
+    return nodes.table("", nodes.tgroup("", *columns, nodes.thead("", row(head)), lines, cols=len(head)))
+
+
 BIBLIOGRAPHY = (Path(__file__).parent / "references.bib").read_text()
 KEYS = re.compile(rf"(?<!`)\b(?:{'|'.join(re.findall(r'^@[a-z]+{([a-z0-9]+),', BIBLIOGRAPHY, re.MULTILINE))})\b")
 
@@ -85,4 +139,5 @@ def read_as_text(app: Sphinx, what: str, name: str, item: object, options: Any, 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_directive("catalogue", Catalogue)
+    app.add_directive("measured", Measured)
     app.connect("autodoc-process-docstring", read_as_text)
