@@ -7,6 +7,7 @@ TORCH_INDEX ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 # newer than what it was installed from, so a second call installs nothing
 INSTALLED := $(VENV)/.installed
 DEMO := runs/demo
@@ -40,10 +41,10 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 fast: $(INSTALLED)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint types docs ## test, the slow tests and the docs as well
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
+	$(PYTEST)
 
 docs: $(INSTALLED) ## build the pages into docs/_build/html, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going --jobs auto docs docs/_build/html

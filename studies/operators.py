@@ -11,6 +11,7 @@ SphereNet's (16/24/32), milestones at the published shares of the run, BatchNorm
 
 from __future__ import annotations
 
+import collections
 import json
 import statistics
 import sys
@@ -115,7 +116,7 @@ def best_rate(network: str) -> float:
 
 def table() -> None:
     """Mean and spread over seeds, in percent."""
-    print("| network | rate | seeds | test | recalibrated | training loss |\n| --- | --- | --- | --- | --- | --- |")
+    print("| network | rate | seeds | precision | test | recalibrated | training loss |\n|" + " --- |" * 7)
     for network in NETWORKS:
         lines = [line for line in entries(STUDY) if line["network"] == network and line["stage"] == "run"]
         good = [line for line in lines if "test" in line]
@@ -125,7 +126,10 @@ def table() -> None:
         cells.append(spread([line["train_objective"] for line in good], digits=3))
         failed = f" ({len(lines) - len(good)} failed)" if len(lines) > len(good) else ""
         rates = ", ".join(sorted({f"{line['rate']:g}" for line in lines}))
-        print(f"| {network} | {rates} | {len(good)}{failed} | {' | '.join(cells)} |")
+        # the recipes' own is bfloat16
+        precisions = ["float32" if "training.precision float32" in line["command"] else "bfloat16" for line in good]
+        precision = ", ".join(f"{number} {name}" for name, number in collections.Counter(precisions).items())
+        print(f"| {network} | {rates} | {len(good)}{failed} | {precision} | {' | '.join(cells)} |")
 
 
 def main() -> None:
