@@ -200,7 +200,7 @@ def test_a_large_layer_is_estimated_and_says_so() -> None:
 
 
 def test_wrong_input_is_explained() -> None:
-    with pytest.raises(TypeError, match=r"diagnose: expected a torch\.nn\.Module or a state dict, got a Tensor\."):
+    with pytest.raises(TypeError, match=r"diagnose: expected a torch\.nn\.Module or a state dict, got Tensor\."):
         diagnose(torch.ones(2, 2))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"diagnose: near_angle must lie in \[0\.001, 1\.57\] radians, got 10\."):
         diagnose(nn.Linear(2, 2), near_angle=10.0)

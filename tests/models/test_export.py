@@ -306,7 +306,7 @@ def test_differences_count_as_shares_of_an_output() -> None:
     ("example", "message"),
     [
         (torch.tensor(1.0), r"got a tensor without axes\.$"),
-        ([[1.0]], r"got a float\.$"),
+        ([[1.0]], r"got float\.$"),
         ((torch.ones(2, 3), torch.ones(3, 3)), r"one batch as their first axis, got batches of \[2, 3\]\.$"),
         (torch.ones(0, 3), r"got batches of \[0\]\.$"),
     ],
@@ -327,7 +327,7 @@ def test_wrong_arguments_are_refused_in_words(tmp_path: Path) -> None:
         export_onnx(SphereLinear(3, 2).bfloat16(), rows.bfloat16(), path)
     with pytest.raises(ValueError, match=r"^export_program: tolerance must lie in \[0, 1\], got -1\.$"):
         export_program(layer, rows, path, tolerance=-1.0)
-    with pytest.raises(TypeError, match=r"^me: expected a module or a function of tensors, got a str\.$"):
+    with pytest.raises(TypeError, match=r"^me: expected a module or a function of tensors, got str\.$"):
         Traced("me", "model", rows)  # type: ignore[arg-type]
 
 

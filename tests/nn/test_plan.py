@@ -332,7 +332,7 @@ def test_models_in_wrappers() -> None:
 
 
 def test_wrong_arguments_are_refused_before_anything_is_looked_at() -> None:
-    with pytest.raises(TypeError, match=r"plan_conversion: expected a module \(torch\.nn\.Module\), got a str\."):
+    with pytest.raises(TypeError, match=r"plan_conversion: expected a module \(torch\.nn\.Module\), got str\."):
         plan_conversion("resnet")
     with pytest.raises(ValueError, match=r"unknown angle 'cosin'"):
         plan_conversion(network(), angle="cosin")

@@ -259,7 +259,7 @@ def test_a_shard_is_refused_in_words() -> None:
 
 
 def test_only_modules_are_looked_into() -> None:
-    with pytest.raises(TypeError, match=r"find_neurons: expected modules \(torch\.nn\.Module\), got a OrderedDict"):
+    with pytest.raises(TypeError, match=r"find_neurons: expected modules \(torch\.nn\.Module\), got OrderedDict"):
         find_neurons(small().state_dict())
 
 

@@ -213,7 +213,7 @@ def diagnose(
     elif isinstance(model, Mapping):
         found, rule = neurons_of_tensors(model, embeddings=embeddings)
     else:
-        raise TypeError(f"diagnose: expected a torch.nn.Module or a state dict, got a {type(model).__name__}.")
+        raise TypeError(f"diagnose: expected a torch.nn.Module or a state dict, got {type(model).__name__}.")
     rows, skipped, kept = [], dict(found.skipped), {}
     how = {"half_space": half_space, "near_angle": near_angle, "num_pairs": num_pairs, "max_pairs": max_pairs}
     for layer in _with_pairs(found, skipped).layers:

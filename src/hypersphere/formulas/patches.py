@@ -153,10 +153,10 @@ def batched(who: str, input: Tensor, weight: Tensor, dims: int, groups: int) -> 
     fits = axis in (0, 1) if dims else axis >= 0
     if not fits or input.shape[axis] != wanted:
         space = "".join(f", {letter}" for letter in ("T", "H", "W")[3 - dims :]) if dims else ""
-        raise ValueError(
-            f"{who}: expected input (N, {wanted}{space}) for weight {tuple(weight.shape)} and groups={groups}, "
-            f"got shape {tuple(input.shape)}."
-        )
+        fitting = f"(N, {wanted}{space}) for weight {tuple(weight.shape)} and groups={groups}"
+        if not dims:
+            fitting = f"(..., {wanted}) for weight {tuple(weight.shape)}"
+        raise ValueError(f"{who}: expected input {fitting}, got shape {tuple(input.shape)}.")
     leading = tuple(input.shape[:axis])
     if axis == 1:
         return input, leading

@@ -75,7 +75,7 @@ def save_classifier(folder: str | os.PathLike[str], classifier: Classifier, spec
     """
     _check_spec(spec)
     if not isinstance(classifier.head, MarginHead):
-        raise ValueError(f"save_classifier: expected a MarginHead as head, got a {type(classifier.head).__name__}.")
+        raise ValueError(f"save_classifier: expected a MarginHead as head, got {type(classifier.head).__name__}.")
     written = {"format": FORMAT, **spec, "head": classifier.head.arguments()}
     try:
         text = json.dumps(written, indent=2) + "\n"

@@ -118,7 +118,7 @@ class _Called(nn.Module):
 def _as_module(who: str, model: nn.Module | Callable[..., Any]) -> nn.Module:
     """A copy on the CPU, in evaluation mode, without gradients."""
     if not callable(model):
-        raise TypeError(f"{who}: expected a module or a function of tensors, got a {type(model).__name__}.")
+        raise TypeError(f"{who}: expected a module or a function of tensors, got {type(model).__name__}.")
     made: Any = copy.deepcopy(model)
     variadic = any(one.kind == one.VAR_POSITIONAL for one in _parameters(model).values())
     if variadic or not isinstance(made, nn.Module):
@@ -131,7 +131,7 @@ def _as_module(who: str, model: nn.Module | Callable[..., Any]) -> nn.Module:
 def _sample(who: str, leaf: object) -> Tensor:
     """A tensor of the example, on the CPU."""
     if not isinstance(leaf, Tensor) or not leaf.ndim:
-        found = "a tensor without axes" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
+        found = "a tensor without axes" if isinstance(leaf, Tensor) else type(leaf).__name__
         raise ValueError(f"{who}: expected an example of tensors with the batch as their first axis, got {found}.")
     return leaf.detach().cpu()
 

@@ -163,7 +163,7 @@ def plan_conversion(
 def places_of(who: str, model: nn.Module) -> list[Place]:
     """Every module once, in order, with all names that it has."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{who}: expected a module (torch.nn.Module), got a {type(model).__name__}.")
+        raise TypeError(f"{who}: expected a module (torch.nn.Module), got {type(model).__name__}.")
     found: dict[int, Place] = {}
     for name, module, holders in _walk(model, "", ()):
         place = found.setdefault(id(module), Place(module, []))

@@ -96,7 +96,7 @@ def find_neurons(
     """
     for root in (model, *more):
         if not isinstance(root, nn.Module):
-            raise TypeError(f"find_neurons: expected modules (torch.nn.Module), got a {type(root).__name__}.")
+            raise TypeError(f"find_neurons: expected modules (torch.nn.Module), got {type(root).__name__}.")
     modules = list(_named_modules((model, *more)))
     owners = [(name, module) for name, module in modules if has_neurons(module)]
     include, exclude = name_patterns(include), name_patterns(exclude)
