@@ -119,7 +119,7 @@ def test_a_layer_used_twice_adds_up_and_one_that_is_not_used_is_left_out() -> No
             self.used, self.idle = nn.Linear(3, 3), nn.Linear(3, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.used(self.used(x))  # type: ignore[no-any-return]
+            return self.used(input=self.used(x))  # type: ignore[no-any-return]
 
     found = measure_operators(Twice(), [normal(5, 2, 3)])
     assert list(found) == ["used"]

@@ -74,6 +74,13 @@ def test_what_is_wrong_already_and_what_cannot_be_fooled_stay() -> None:
     assert smallest_perturbation(constant, images[:0], torch.zeros(0, dtype=torch.int64)).shape == (0, 1, 2, 2)
 
 
+def test_logits_that_are_no_numbers_are_never_right() -> None:
+    def broken(points: Tensor) -> Tensor:
+        return torch.tensor([[torch.nan, 0.0]]).expand(len(points), 2)
+
+    assert fooled_by(broken, torch.rand(2, 1, 2, 2), torch.tensor([0, 1])).all()
+
+
 def test_it_repeats_and_leaves_the_global_generator_and_parameters_alone() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 5))

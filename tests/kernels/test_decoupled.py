@@ -126,6 +126,17 @@ def test_backward_twice_through_a_retained_graph() -> None:
     assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("angle", ["cosine", "sigmoid"])
+def test_many_gradients_at_once(angle: str) -> None:
+    inputs, weight, many = normal(2, 4).requires_grad_(), normal(3, 4, seed=1).requires_grad_(), normal(5, 2, 3, seed=2)
+    output = decoupled_linear(inputs, weight, angle=angle, magnitude="tanh")
+    found = torch.autograd.grad(output, (inputs, weight), many, is_grads_batched=True, retain_graph=True)
+    for number, grad in enumerate(many):
+        expected = torch.autograd.grad(output, (inputs, weight), grad, retain_graph=True)
+        torch.testing.assert_close(tuple(one[number] for one in found), expected)
+    assert not any(one.requires_grad for one in found)
+
+
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_one_number_for_all_outputs(weighting: str | None) -> None:
     for angle, magnitude, name in (("sigmoid", "sphere", "k"), ("sigmoid", "tanh", "k"), ("linear", "ball", "radius")):

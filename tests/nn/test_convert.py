@@ -260,11 +260,18 @@ def test_layers_that_were_made_decoupled_become_ordinary_too() -> None:
         assert type(revert(nn.Conv2d(1, 4, 3))) is nn.Conv2d
 
 
+class Twofold(SphereConv2d):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(input)
+
+
 def test_what_cannot_be_reverted_is_refused_in_words() -> None:
     model = convert(network())
     parametrize.register_parametrization(model[0], "weight", Rotation(9))
     with pytest.raises(ValueError, match=r"revert: layer '0' is parametrised; remove its parametrizations first\."):
         revert(model)
+    with pytest.raises(ValueError, match=r"revert: layer '0' is Twofold, a subclass, which may compute"):
+        revert(nn.Sequential(Twofold(3, 4, 3)))
     with pytest.raises(
         ValueError, match=r"revert: layer 'OptimizedModule' is wrapped as OptimizedModule; do this before"
     ):

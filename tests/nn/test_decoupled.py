@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
 import hypersphere as hs
@@ -156,8 +157,17 @@ def test_projection_leaves_the_function_alone(angle: str) -> None:
     torch.testing.assert_close(layer(normal(2, 3, 6, 6)), before, rtol=1e-4, atol=2e-5)
 
 
-def test_projection_of_a_computed_weight_is_refused() -> None:
-    layer = nn.utils.parametrizations.weight_norm(hs.nn.SphereConv2d(3, 4, 3))
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize(
+    "compute",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.weight_norm,
+        lambda layer: prune.random_unstructured(layer, "weight", 0.5),
+    ],
+)
+def test_projection_of_a_computed_weight_is_refused(compute: Callable[[nn.Module], nn.Module]) -> None:
+    layer = compute(hs.nn.SphereConv2d(3, 4, 3))
     with pytest.raises(ValueError, match=r"project_: the weight is computed by a parametrization"):
         layer.project_()
 

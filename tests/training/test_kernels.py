@@ -128,6 +128,17 @@ def test_a_weighted_gradient_gives_a_step_that_no_length_shortens(weighted: bool
     torch.testing.assert_close(long, short if weighted else short / SCALES, rtol=1e-4, atol=1e-6)
 
 
+def test_a_gradient_of_kernels_that_two_layers_share_is_weighted_once() -> None:
+    layer, twin = SphereLinear(6, 3, bias=False), SphereLinear(6, 3, bias=False)
+    with torch.no_grad():
+        layer.weight.mul_(10 / layer.weight.norm(dim=1, keepdim=True))
+    twin.weight, start = layer.weight, layer.weight.detach().clone()
+    layer.weight.grad = torch.ones(3, 6)
+    optimizer = torch.optim.SGD([layer.weight], lr=0.1)
+    AngularKernels(nn.ModuleList([layer, twin]), OptimizerConfig(weighted_gradients=True)).step(optimizer, 1)
+    torch.testing.assert_close(start - layer.weight, torch.ones(3, 6), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_a_weighted_step_of_adam_turns_kernels_of_any_length_alike(name: str, decay: float) -> None:

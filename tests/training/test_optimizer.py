@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from hypersphere.config import OptimizerConfig
 from hypersphere.models import build
@@ -69,6 +70,13 @@ def test_angular_kernels_decay_only_if_asked_and_what_shapes_an_operator_never(a
     shapes = {"sphere.raw_k", "ball.raw_k", "cell.raw_k", "ball.raw_radius", "power.exponent"}
     biases = {"sphere.bias", "power.bias", "weighted.bias", "cell.bias"}
     assert still == shapes | biases | (set() if angular else kernels)
+    # what computes a kernel follows the rule of the kernel
+    parametrizations.weight_norm(model.sphere)
+    parametrizations.orthogonal(model.shortcut)
+    groups = param_groups(model, weight_decay=0.1, decay_norms=True, decay_biases=False, decay_angular=angular)
+    of_sphere = {f"sphere.parametrizations.weight.original{number}" for number in (0, 1)}
+    assert of_sphere <= set(groups[0 if angular else 1]["names"])
+    assert "shortcut.parametrizations.weight.original" in groups[0]["names"]
     # a gain is the scale of a normalisation
     without = param_groups(model, weight_decay=0.1, decay_norms=False)[0]["names"]
     assert not gains & set(without)

@@ -170,7 +170,7 @@ def measure_operators(
         for name, layer in model.named_modules():
             if isinstance(layer, _LAYERS) and not is_lazy(layer.weight):
                 found[name] = _Tally(name, layer)
-                after.callback(layer.register_forward_hook(found[name].see).remove)
+                after.callback(layer.register_forward_hook(found[name].see, with_kwargs=True).remove)
         try:
             model.eval()
             for batch in batches:
@@ -202,9 +202,9 @@ class _Tally:
             unit=float(unit) if isinstance(unit, Tensor) else 1.0,
         )
 
-    def see(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def see(self, layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
         """Count what the layer met in one call."""
-        one, (input, *_) = self.measure, inputs
+        one, input = self.measure, inputs[0] if inputs else named["input"]
         place: tuple[Any, ...] = ()
         weight: Any = layer.weight
         if isinstance(layer, nn.Linear):

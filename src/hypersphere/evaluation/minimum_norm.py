@@ -81,7 +81,7 @@ def smallest_perturbation(
 
 
 def fooled_by(model: Logits, images: Float[Tensor, "N *shape"], labels: Integer[Tensor, "N"]) -> Tensor:
-    """Whether each image is taken for another class, (N,) bool.
+    """Whether each image is taken for another class, (N,) bool; logits that are not a number name none.
 
     Raises:
         TypeError: if labels are no integers.
@@ -92,7 +92,7 @@ def fooled_by(model: Logits, images: Float[Tensor, "N *shape"], labels: Integer[
     with torch.no_grad():
         logits = model(images)
     wrong: Tensor = logits.argmax(dim=1) != checked_labels("attack", labels, *logits.shape)
-    return wrong
+    return wrong | logits.isnan().any(dim=1)
 
 
 def row_norms(change: Float[Tensor, "N *shape"], norm: str) -> Float[Tensor, "N"]:

@@ -14,6 +14,7 @@ from hypersphere.formulas.angles import Angle, Cosine
 from hypersphere.formulas.directions import full_precision, narrow, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, Sphere
 from hypersphere.formulas.patches import Window, channel_squares, part_rows
+from hypersphere.kernels.eligible import batched
 
 __all__ = ["Arguments", "Operator", "fused"]
 
@@ -153,7 +154,8 @@ class _Fused(torch.autograd.Function):
         arguments = Arguments(*tensors)
         # dtypes are those of the forward pass, whatever autocast says now
         with full_precision(grads[0].device):
-            if torch.is_grad_enabled():
+            # differentiated again, or many gradients at once
+            if torch.is_grad_enabled() or batched(grads[0]):
                 return None, None, *_by_plain(arguments, ctx.operator, ctx.plain, ctx.needs_input_grad[2:], grads[0])
             # a graph that was retained: the first pass has used up the inner products
             call = _Call(ctx.operator, arguments, squares, None if ctx.spent else dots)
@@ -164,12 +166,13 @@ class _Fused(torch.autograd.Function):
 def _by_plain(
     arguments: Arguments, operator: Operator, plain: Plain, needed: tuple[bool, ...], grad: Tensor
 ) -> list[Tensor | None]:
-    """Gradients that can be differentiated again."""
+    """Gradients by operations of PyTorch: of many at once, and such as can be differentiated again."""
     # each under a name of its own: one argument may be another, or be computed from it, and must not get its share too
-    own = [None if tensor is None else tensor.view_as(tensor) for tensor in arguments.tensors()]
-    output, _ = plain(Arguments(*own), operator)  # type: ignore[arg-type]
+    with torch.enable_grad():
+        own = [None if tensor is None else tensor.view_as(tensor) for tensor in arguments.tensors()]
+        output, _ = plain(Arguments(*own), operator)  # type: ignore[arg-type]
     wanted = [tensor for tensor, need in zip(own, needed, strict=True) if need]
-    found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True, allow_unused=True))  # type: ignore[arg-type]
+    found = iter(torch.autograd.grad(output, wanted, grad, create_graph=torch.is_grad_enabled(), allow_unused=True))  # type: ignore[arg-type]
     return [next(found) if need else None for need in needed]
 
 

@@ -7,12 +7,17 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["reasons_not", "transformed"]
+__all__ = ["batched", "reasons_not", "transformed"]
 
 
 def transformed() -> bool:
     """Whether torch.func looks on."""
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def batched(tensor: Tensor) -> bool:
+    """Whether it stands for many: by torch.func.vmap, or by `is_grads_batched` of torch.autograd.grad."""
+    return transformed() or torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
 def reasons_not(*tensors: Tensor | None) -> list[str]:

@@ -106,7 +106,8 @@ def revert(model: Model) -> Model:
 
     Raises:
         TypeError: if the model is no module.
-        ValueError: if a decoupled layer is parametrised, or lies in a model that is compiled or wrapped.
+        ValueError: if a decoupled layer is parametrised, or of a subclass that is not of this library, or lies in a
+            model that is compiled or wrapped.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 4))
@@ -122,6 +123,12 @@ def revert(model: Model) -> Model:
         f"layer {place.names[0]!r} is parametrised; remove its parametrizations first."
         for place in layers
         if parametrize.is_parametrized(place.module)
+    ]
+    found += [
+        f"layer {place.names[0]!r} is {type(place.module).__name__}, a subclass, which may compute something else."
+        for place in layers
+        if not parametrize.is_parametrized(place.module)
+        and not type(place.module).__module__.startswith(f"{__package__}.")
     ]
     problems("revert", found)
     lost = []

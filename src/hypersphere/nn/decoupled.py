@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
 from hypersphere.checks import check_choice, check_range
 from hypersphere.formulas.angles import AngleLike, as_angle, k_from_raw, raw_from_k
@@ -121,12 +120,12 @@ class DecoupledLayer(nn.Module):
         """Overwrite every kernel by w / sqrt(|w|² + eps); but for eps, a layer without weighting computes as before.
 
         Raises:
-            ValueError: if the weight is parametrised.
+            ValueError: if the weight is computed, by a parametrization, a norm or a mask.
         """
-        if parametrize.is_parametrized(self, "weight"):
+        if "weight" not in self._parameters:
             raise ValueError(
-                f"{type(self).__name__}.project_: the weight is computed by a parametrization, so it cannot be "
-                "overwritten. Remove the parametrization first."
+                f"{type(self).__name__}.project_: the weight is computed by a parametrization, a norm or a mask, so it "
+                "cannot be overwritten. Remove that first."
             )
         self.weight.copy_(unit_kernels(self.weight.to(working_dtype(self.weight.dtype)), self.eps)[0])
 

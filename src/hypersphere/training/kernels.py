@@ -81,7 +81,9 @@ class AngularKernels:
 
     @torch.no_grad()
     def _weighted_step(self, optimizer: torch.optim.Optimizer) -> None:
-        lengths = [(layer.weight, _lengths(layer)) for layer in self.layers.values() if layer.weight.grad is not None]
+        # a kernel that several layers share has one gradient
+        owners = {id(layer.weight): layer for layer in self.layers.values() if layer.weight.grad is not None}
+        lengths = [(layer.weight, _lengths(layer)) for layer in owners.values()]
         if isinstance(optimizer, torch.optim.SGD):
             for weight, length in lengths:
                 assert weight.grad is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from hypersphere.config import OptimizerConfig
 from hypersphere.nn.decoupled import DecoupledLayer
@@ -86,13 +87,15 @@ def param_groups(
         groups[True, decays] |= _own_rate(rate, bias_rate_factor)
     rules = _Rules(decay_norms, decay_biases, decay_angular, decay_slopes)
     seen: set[int] = set()
+    owners = _owners(model)
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
-            own = bias_rate_factor != 1.0 and _is_bias(module, name)
-            group = groups[own, _decays(module, name, parameter, rules)]
+            layer, tensor = owners.get(module, (module, name))
+            own = bias_rate_factor != 1.0 and _is_bias(layer, tensor)
+            group = groups[own, _decays(layer, tensor, parameter, rules)]
             group["params"].append(parameter)
             group["names"].append(f"{prefix}.{name}" if prefix else name)
     return [group for group in groups.values() if group["params"]]
@@ -106,6 +109,15 @@ class _Rules:
     biases: bool
     angular: bool
     slopes: bool
+
+
+def _owners(model: nn.Module) -> dict[nn.Module, tuple[nn.Module, str]]:
+    """The layer, and the name of its tensor, that each module of a parametrization computes."""
+    found: dict[nn.Module, tuple[nn.Module, str]] = {}
+    for layer in filter(parametrize.is_parametrized, model.modules()):
+        lists: Any = layer.parametrizations
+        found |= {part: (layer, name) for name, parts in lists.items() for part in parts.modules()}
+    return found
 
 
 def _decays(module: nn.Module, name: str, parameter: nn.Parameter, rules: _Rules) -> bool:
