@@ -56,12 +56,8 @@ class Catalogue(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """One row an entry: its name, and its line."""
-        body = nodes.tbody()
-        for name, line in entries(self.arguments[0]).items():
-            cells = [nodes.literal(text=name), nodes.Text(line)]
-            body += nodes.row("", *[nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells])
-        columns = [nodes.colspec(colwidth=25), nodes.colspec(colwidth=75)]
-        return [nodes.table("", nodes.tgroup("", *columns, body, cols=2))]
+        rows = [[[nodes.literal(text=name)], [nodes.Text(line)]] for name, line in entries(self.arguments[0]).items()]
+        return [_table(rows, widths=[25, 75])]
 
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / hypersphere.__version__
@@ -94,7 +90,7 @@ class Measured(SphinxDirective):
         processor = " ".join(filter(None, [found["processor"], found.get("instructions")]))
         origin = f"{processor}, {found['threads']} threads, PyTorch {found['torch']}, {found['date']}"
         tuned = [f"{name}={value}" for name, value in found.get("allocator", {}).items()]
-        return [_table(head, body), nodes.paragraph("", ", ".join([origin, *tuned]) + ".")]
+        return [_table(body, head=head, widths=[1] * len(head)), nodes.paragraph("", ", ".join([origin, *tuned]) + ".")]
 
 
 def _number(line: dict[str, Any]) -> list[nodes.Node]:
@@ -107,13 +103,18 @@ def _number(line: dict[str, Any]) -> list[nodes.Node]:
     return [nodes.Text(text)] if line["holds"] else [nodes.strong("", text), nodes.Text(f" > {bound:g}")]
 
 
-def _table(head: list[list[nodes.Node]], body: list[list[list[nodes.Node]]]) -> nodes.table:
-    def row(cells: list[list[nodes.Node]]) -> nodes.row:
+Row = list[list[nodes.Node]]
+
+
+def _table(body: list[Row], *, widths: list[int], head: Row | None = None) -> nodes.table:
+    """Rows of cells, each what stands in one paragraph."""
+
+    def row(cells: Row) -> nodes.row:
         return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells])
 
-    columns = [nodes.colspec(colwidth=1) for _ in head]
-    lines = nodes.tbody("", *map(row, body))
-    return nodes.table("", nodes.tgroup("", *columns, nodes.thead("", row(head)), lines, cols=len(head)))
+    columns = [nodes.colspec(colwidth=width) for width in widths]
+    heads = [] if head is None else [nodes.thead("", row(head))]
+    return nodes.table("", nodes.tgroup("", *columns, *heads, nodes.tbody("", *map(row, body)), cols=len(widths)))
 
 
 BIBLIOGRAPHY = (Path(__file__).parent / "references.bib").read_text()
