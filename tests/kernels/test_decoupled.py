@@ -90,25 +90,28 @@ def test_only_what_is_asked_for_is_computed() -> None:
         torch.testing.assert_close(found, whole[place])
 
 
-@pytest.mark.parametrize("angle", ["cosine", "linear", "learned_sigmoid"])
-def test_kept_are_input_weight_and_one_output(angle: str) -> None:
-    """At most the input, the weight and one output-sized tensor; maps have one channel for each group."""
+@pytest.mark.parametrize("eps", [1e-4, 0.0])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("angle", list(ANGLES))
+def test_kept_are_input_weight_and_one_output(angle: str, weighting: str | None, eps: float) -> None:
+    """Nothing else of their size: maps have one channel for each group, and vectors one number for each output."""
     inputs, weight = normal(4, 8, 6, 6, dtype=torch.float32), normal(16, 8, 3, 3, seed=1, dtype=torch.float32)
-    kept: dict[int, int] = {}
+    options = learned(angle, "tanh", 16, torch.float32)
+    kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.data_ptr()] = tensor.numel()
+        kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     inputs.requires_grad_()
     weight.requires_grad_()
-    k = torch.full((16,), 0.5, requires_grad=True) if angle == "learned_sigmoid" else None
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = decoupled_conv2d(inputs, weight, padding=1, angle=angle, k=k)
-    small = 4 * 36 + 16 * 4
-    # of weight size: the weight, its unit form and its squares' factor are kept by the division before
-    assert sum(kept.values()) <= inputs.numel() + output.numel() + 3 * weight.numel() + 2 * small
-    assert sum(size for size in kept.values() if size >= output.numel()) <= output.numel()
+        output = decoupled_conv2d(
+            inputs, weight, padding=1, angle=angle, magnitude="tanh", weighting=weighting, eps=eps, **options
+        )
+    large = sorted(tensor.numel() for tensor in kept.values() if tensor.numel() > 4 * 36)
+    assert large == sorted([inputs.numel(), weight.numel(), output.numel()])
+    assert weight.data_ptr() in kept
 
 
 def test_an_output_may_be_changed_in_place() -> None:

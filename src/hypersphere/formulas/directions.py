@@ -9,7 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["full_precision", "lengths", "narrow", "own_cosine", "unit_rows", "widen", "working_dtype"]
+__all__ = [
+    "divide_rows",
+    "full_precision",
+    "kernel_lengths",
+    "lengths",
+    "narrow",
+    "own_cosine",
+    "unit_rows",
+    "widen",
+    "working_dtype",
+]
 
 # rows whose largest entry is below this count as zero: their reciprocal norm would overflow
 _ZERO_ROW = {torch.float32: 1e-30, torch.float64: 1e-290}
@@ -124,3 +134,63 @@ def own_cosine(unit: Tensor, eps: float) -> Tensor:
     """
     square = unit.square().sum(dim=-1)
     return square if eps else square.round()
+
+
+def kernel_lengths(weight: Tensor, eps: float) -> Tensor:
+    """sqrt(|w|² + eps) over all axes but the first, (O,), float32 or float64; nothing is kept but weight and lengths.
+
+    An eps below 1e-30 counts as 0: a kernel that counts as zero, as in `unit_rows`, has length 0 and gradient zero.
+    """
+    function = _KernelLengths if torch.compiler.is_compiling() else _KernelLengthsBothWays
+    found: Tensor = function.apply(weight, eps)
+    return found
+
+
+class _KernelLengths(torch.autograd.Function):
+    """The gradient is w / n: by way of squares it would leave the range of float32, or keep scaled kernels."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, eps: float) -> Tensor:
+        wide = weight.to(working_dtype(weight.dtype))
+        axes = tuple(range(1, weight.ndim))
+        if eps >= 1e-30:
+            return (wide.square().sum(dim=axes) + eps).sqrt()
+        largest = wide.abs().amax(dim=axes)
+        zero = largest < _ZERO_ROW[wide.dtype]
+        size = largest.masked_fill(zero, torch.inf)
+        scaled = divide_rows(wide, size)
+        return (scaled.square().sum(dim=axes).sqrt() * largest).masked_fill(zero, 0.0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        weight, found = ctx.saved_tensors
+        rates = divide_rows(grad_outputs[0], found).view(-1, *[1] * (weight.ndim - 1))
+        return narrow(weight.to(rates.dtype) * rates, weight.dtype), None
+
+
+class _KernelLengthsBothWays(_KernelLengths):
+    """The same with a forward-mode derivative, which compilers do not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        _KernelLengths.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], output)
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Tensor | None) -> Tensor:
+        weight, found = ctx.saved_tensors
+        assert grad_inputs[0] is not None
+        products = weight.to(found.dtype) * grad_inputs[0].to(found.dtype)
+        return divide_rows(products.sum(dim=tuple(range(1, weight.ndim))), found)
+
+
+def divide_rows(values: Tensor, lengths: Tensor) -> Tensor:
+    """Values (O, ...) divided by lengths (O,), zero where the length is."""
+    divisors = lengths.masked_fill(lengths == 0, torch.inf)
+    return values / divisors.view(-1, *[1] * (values.ndim - 1))

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hypersphere.checks import check_choice, check_range
-from hypersphere.formulas.angles import Angle, AngleLike, Cosine, as_angle
-from hypersphere.formulas.directions import narrow, unit_rows, widen, working_dtype
+from hypersphere.formulas.angles import Angle, AngleLike, as_angle
+from hypersphere.formulas.directions import divide_rows, kernel_lengths, narrow, widen, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, MagnitudeLike, as_magnitude
 from hypersphere.formulas.patches import Size, batched, window_of
 from hypersphere.kernels.decoupled import Arguments, Operator, fused
@@ -247,14 +247,11 @@ def decouple(
     operator = Operator(chosen, size, window, eps, joint=weighting == "joint")
 
     dtype = working_dtype(weight.dtype)
-    unit, lengths = unit_kernels(widen(weight, dtype), eps)
+    lengths = kernel_lengths(weight, eps)
     parameter = {"radius": radius, "exponent": exponent}.get(size.parameter or "")
     factor = _factor(size, weighting, lengths, parameter)
     if gain is not None:
         factor = gain.to(dtype) if factor is None else factor * gain
-    if factor is not None and isinstance(chosen, Cosine):
-        # what multiplies a cosine can multiply the kernel, which is smaller
-        unit, factor = unit * factor.view(-1, *[1] * (weight.ndim - 1)), None
     compute = _product_dtype(who, inputs, weight)
     joint = lengths if operator.joint else None
     if joint is not None and size.relative:
@@ -263,7 +260,8 @@ def decouple(
         joint = joint / average.masked_fill(average == 0, 1.0)
     arguments = Arguments(
         _cast(inputs, compute),
-        narrow(unit, compute),
+        weight,
+        lengths,
         k,
         parameter,
         factor,
@@ -290,13 +288,14 @@ def _plain(arguments: Arguments, operator: Operator) -> tuple[Tensor, Tensor]:
     norm, inverse = (operator.over_channels(x) for x in operator.norms(operator.window.sums(squares)))
     mean = operator.mean(norm) if arguments.mean is None else arguments.mean
 
-    small = (arguments.k, arguments.parameter, arguments.factor, arguments.lengths, arguments.bias)
-    k, parameter, factor, lengths, bias = [_vector(operator, values, dtype) for values in small]
+    factors = None if operator.folds else arguments.factor
+    small = (arguments.k, arguments.parameter, factors, arguments.joint, arguments.bias)
+    k, parameter, factor, joint, bias = [_vector(operator, values, dtype) for values in small]
     if magnitude.relative:
         share: Any = magnitude.radius if parameter is None else parameter  # type: ignore[attr-defined]
         parameter = share * mean
-    height = magnitude.value(norm if lengths is None else norm * lengths, parameter)
-    dots = widen(operator.by_group(operator.products(inputs, arguments.kernels)), dtype)
+    height = magnitude.value(norm if joint is None else norm * joint, parameter)
+    dots = widen(operator.by_group(operator.products(inputs, operator.kernels(arguments)[1])), dtype)
     output = operator.angle.value(_cosine(dots, norm, inverse), k) * height
     if factor is not None:
         output = output * factor
@@ -362,15 +361,8 @@ def unit_kernels(weight: Float[Tensor, "O ..."], eps: float = 0.0) -> tuple[Tens
         >>> unit_kernels(torch.tensor([[3.0, 4.0]]))
         (tensor([[0.6000, 0.8000]]), tensor([5.]))
     """
-    if eps < 1e-30:
-        # n as w·u, as `directions.lengths`: the derivative of 1 / (1 / n) has n², which leaves float32 before n does
-        rows = weight.flatten(1)
-        unit, _ = unit_rows(rows)
-        return unit.view(weight.shape), (rows * unit).sum(dim=1)
-    axes = list(range(1, weight.ndim))
-    # not rsqrt, in whose derivative 1 / n³ leaves the range of float32 before n² does
-    lengths = (weight.square().sum(dim=axes, keepdim=True) + eps).sqrt()
-    return weight / lengths, lengths.flatten()
+    lengths = kernel_lengths(weight, eps)
+    return divide_rows(weight, lengths), lengths
 
 
 def _factor(magnitude: Magnitude, weighting: str | None, lengths: Tensor, parameter: Tensor | None) -> Tensor | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.formulas.angles import Angle, Cosine
-from hypersphere.formulas.directions import full_precision, narrow, working_dtype
+from hypersphere.formulas.directions import divide_rows, full_precision, narrow, widen, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, Sphere
 from hypersphere.formulas.patches import Window, channel_squares, part_rows
 from hypersphere.kernels.eligible import batched
@@ -55,6 +55,20 @@ class Operator:
         """The mean patch norm, (); 0 for an empty batch."""
         return norm.mean() if norm.numel() else norm.sum()
 
+    @property
+    def folds(self) -> bool:
+        """Whether the factor of an output multiplies the kernel instead, which is smaller: for a cosine."""
+        return isinstance(self.angle, Cosine)
+
+    def kernels(self, arguments: Arguments) -> tuple[Tensor, Tensor]:
+        """Kernels at length 1 in the working dtype, and those that meet the input, in its dtype; differentiable."""
+        weight, factor = arguments.weight, arguments.factor
+        unit = divide_rows(widen(weight, working_dtype(weight.dtype)), arguments.lengths)
+        kernels = unit
+        if factor is not None and self.folds:
+            kernels = unit * factor.view(-1, *[1] * (weight.ndim - 1))
+        return unit, narrow(kernels, arguments.inputs.dtype)
+
     def products(self, inputs: Tensor, kernels: Tensor) -> Tensor:
         """Inner products in the dtype of the input; in float16 those beyond its range are at its ends."""
         found: Tensor = self.window.products(inputs, kernels)
@@ -90,21 +104,23 @@ class Arguments:
 
     Args:
         inputs: (N, C, *S).
-        kernels: (O, C / G, *size), of length 1, in the dtype of the input; with `Cosine`, times the factor.
+        weight: kernels (O, C / G, *size), of any length and dtype.
+        lengths: (O,), what kernels are divided by; 0 for one that counts as zero.
         k: (O,) or (), of the angle, in place of its own.
         parameter: (O,) or (), radius or exponent of the magnitude, in place of its own.
         factor: (O,), of every output.
-        lengths: (O,), lengths of the kernels, for a joint magnitude.
+        joint: (O,), lengths of the kernels as a joint magnitude sees them.
         bias: (O,).
         mean: (), the mean patch norm that a relative radius is a multiple of; None for that of this batch.
     """
 
     inputs: Tensor
-    kernels: Tensor
+    weight: Tensor
+    lengths: Tensor
     k: Tensor | None = None
     parameter: Tensor | None = None
     factor: Tensor | None = None
-    lengths: Tensor | None = None
+    joint: Tensor | None = None
     bias: Tensor | None = None
     mean: Tensor | None = None
 
@@ -112,11 +128,12 @@ class Arguments:
         """All of them, in order."""
         return (
             self.inputs,
-            self.kernels,
+            self.weight,
+            self.lengths,
             self.k,
             self.parameter,
             self.factor,
-            self.lengths,
+            self.joint,
             self.bias,
             self.mean,
         )
@@ -129,8 +146,8 @@ Plain = Callable[[Arguments, Operator], tuple[Tensor, Tensor]]
 def fused(arguments: Arguments, operator: Operator, plain: Plain) -> tuple[Tensor, Tensor]:
     """Outputs (N, O, *places) in the dtype of the input and the mean patch norm () as a constant.
 
-    Kept for the gradient: the input, the kernels and the inner products, all in the dtype of the input, and maps with
-    one channel for each group.
+    Kept for the gradient: the input, the weight as it was given, the inner products in the dtype of the input, and maps
+    with one channel for each group.
     """
     found: tuple[Tensor, Tensor] = _Fused.apply(operator, plain, *arguments.tensors())
     return found
@@ -198,21 +215,22 @@ class _Call:
         if squares is None:
             squares = window.sums(channel_squares(arguments.inputs, groups, self.dtype))
         self.squares = squares
-        self.dots = operator.products(arguments.inputs, arguments.kernels) if dots is None else dots
+        self.unit, self.kernels = operator.kernels(arguments)
+        self.dots = operator.products(arguments.inputs, self.kernels) if dots is None else dots
         norm, inverse = operator.norms(squares)
         self.mean = operator.mean(norm) if arguments.mean is None else arguments.mean.to(self.dtype)
         self.norm, self.inverse = operator.over_channels(norm), operator.over_channels(inverse)
         self.k = self._vector(arguments.k)
-        self.factor = self._vector(arguments.factor)
-        self.lengths = self._vector(arguments.lengths)
+        self.factor = None if operator.folds else self._vector(arguments.factor)
+        self.joint = self._vector(arguments.joint)
         self.share = self._vector(arguments.parameter)
         self.parameter = self.share
         if self.magnitude.relative:
             self.parameter = self.mean * (self.radius if self.share is None else self.share)
         # where every channel has the same h, it is computed once for each patch
-        self.one_for_all = self.lengths is None and (self.parameter is None or self.parameter.ndim == 0)
-        # with the cosine, a factor of all outputs is in the kernels already
-        self.direct = self.one_for_all and isinstance(operator.angle, Cosine) and self.factor is None
+        self.one_for_all = self.joint is None and (self.parameter is None or self.parameter.ndim == 0)
+        # then g = c needs one pass less: what else multiplies an output is in its kernel
+        self.direct = self.one_for_all and operator.folds
         # where it is constant too and k is fixed, only the slope of the angle is asked for
         self.only_tangential = self.one_for_all and self.k is None and isinstance(operator.magnitude, Sphere)
         if self.one_for_all:
@@ -233,7 +251,7 @@ class _Call:
         if self.one_for_all:
             value, slope, of_parameter = self.height
             return value[part], slope[part], None if of_parameter is None else of_parameter[part]
-        norm = self.norm[part] if self.lengths is None else self.norm[part] * self.lengths
+        norm = self.norm[part] if self.joint is None else self.norm[part] * self.joint
         return self.operator.magnitude.value_and_slopes(norm, self.parameter)
 
     def _memory(self, number: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -296,12 +314,15 @@ class _Call:
         for part in self._parts():
             self._part(part, dots[part], grads[part], targets[part], of_norm[part], sums, needed)
         of_parameter = self._of_radius(sums, of_norm)
+        folded = operator.folds and needed[5]
         of_inputs, of_kernels = operator.window.products_backward(
-            of_dots, arguments.inputs, arguments.kernels, of_inputs=needed[0], of_kernels=needed[1]
+            of_dots, arguments.inputs, self.kernels, of_inputs=needed[0], of_kernels=any(needed[1:3]) or folded
         )
         if of_inputs is not None:
             self._add_norm(of_inputs, (of_norm * self.inverse).flatten(1, operator.channels))
-        found = [of_inputs, of_kernels, sums.take("k"), of_parameter, sums.take("factor"), sums.take("lengths")]
+        of_weight, of_lengths, of_factor = self._of_kernels(of_kernels)
+        found = [of_inputs, of_weight, of_lengths, sums.take("k"), of_parameter]
+        found += [of_factor if operator.folds else sums.take("factor"), sums.take("joint")]
         found += [sums.take("bias"), sums.take("mean") if arguments.mean is not None else None]
         done: list[Tensor | None] = []
         for gradient, need, tensor in zip(found, needed, arguments.tensors(), strict=True):
@@ -327,7 +348,7 @@ class _Call:
         """dL/dy of a part, into `target`; adds dL/dr, and what other arguments get from these patches."""
         norm, inverse, channels = self.norm[part], self.inverse[part], self.operator.channels
         height, of_height, of_parameter = self._height(part)
-        if needed[6]:
+        if needed[7]:
             sums.add("bias", given.to(self.dtype))
         if self.direct:
             # g = c: one product of gradient and y stands for both terms, and no slope is taken
@@ -343,7 +364,7 @@ class _Call:
             return
         grad = given.to(self.dtype)
         cosine = self._cosine(dots, inverse)
-        if self.only_tangential and not needed[4]:
+        if self.only_tangential and not needed[5]:
             scratch = self._memory(1, cosine), self._memory(2, cosine)
             angular = self.operator.angle.slope(cosine, self.k, scratch).mul_(grad)
             if self.factor is not None:
@@ -352,7 +373,7 @@ class _Call:
             self._store(target, angular, height * inverse)
             return
         value, slope, of_k = self.operator.angle.value_and_slopes(cosine, self.k)
-        if needed[4]:
+        if needed[5]:
             sums.add("factor", grad * value * height)
         if self.factor is not None:
             grad = grad * self.factor
@@ -372,9 +393,9 @@ class _Call:
             collect = sums.add if self.parameter.ndim else sums.add_all
             collect("parameter", radial * of_parameter)
         radial.mul_(of_height)
-        if self.lengths is not None:
-            sums.add("lengths", radial * norm)
-            radial.mul_(self.lengths)
+        if self.joint is not None:
+            sums.add("joint", radial * norm)
+            radial.mul_(self.joint)
         angular.mul_(height)
         of_norm += radial.sum(channels, keepdim=True) - (angular * cosine).sum(channels, keepdim=True) * inverse
         self._store(target, angular, inverse)
@@ -392,6 +413,21 @@ class _Call:
         else:
             sums.put("mean", of_mean)
         return None if self.share is None else found * self.mean
+
+    def _of_kernels(self, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """dL/d weight at constant lengths, dL/d lengths, and dL/d factor where that is in the kernels."""
+        if grad is None:
+            return None, None, None
+        arguments, unit, axes = self.arguments, self.unit, tuple(range(1, self.unit.ndim))
+        grad = grad.to(unit.dtype)
+        # u · dL/du of every kernel
+        along, of_factor = (unit * grad).sum(dim=axes), None
+        if self.operator.folds and arguments.factor is not None:
+            factor = arguments.factor.to(unit.dtype)
+            grad = grad * factor.view(-1, *[1] * len(axes))
+            along, of_factor = along * factor, along
+        # u = w / n
+        return divide_rows(grad, arguments.lengths), -divide_rows(along, arguments.lengths), of_factor
 
     def _add_norm(self, of_inputs: Tensor, of_squares: Tensor) -> None:
         """Add x · sumsᵀ(dL/dr / r), the derivative through the patch norm, in place."""
