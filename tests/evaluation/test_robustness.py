@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hypersphere.evaluation.attacks import Logits
 from hypersphere.evaluation.protocol import ATTACKS, Attack
@@ -64,6 +64,31 @@ def test_accuracy_is_the_share_further_away_than_the_radius(found: Robustness) -
     assert 0.1 < found.robust_accuracy("fgsm") < 0.7
     assert found.robust_accuracy("l2") == found.robust_accuracy("l2_large_steps") == (l2 > 0.5).mean()
     assert found.robust_accuracy("unbounded") == 0.0
+
+
+def test_a_module_is_measured_in_evaluation_mode_and_left_as_it_was() -> None:
+    class Normed(nn.Module):
+        def __init__(self, weight: Tensor) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(DIM, affine=False)
+            self.norm.running_mean.fill_(0.5)  # type: ignore[union-attr]
+            self.weight = nn.Parameter(torch.stack([-weight, weight]))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return nn.functional.linear(self.norm(images.flatten(1)), self.weight)
+
+    model, source = Normed(weights()), Normed(weights(1))
+    model.norm.eps = source.norm.eps = 0.0
+    found = measure_robustness(model, batches(), source=source, minimum=False)
+    expected = measure_robustness(linear(weights()), batches(), source=linear(weights(1)), minimum=False)
+    for name in expected.attacks:
+        assert found.robust_accuracy(name) == expected.robust_accuracy(name), name
+    assert found.source_accuracy == expected.source_accuracy
+    for one in (model, source):
+        assert one.training
+        assert one.norm.training
+        assert one.norm.num_batches_tracked == 0
+        assert one.weight.grad is None
 
 
 def test_images_that_were_wrong_are_not_attacked(found: Robustness) -> None:

@@ -15,7 +15,7 @@ from hypersphere.data import normalize_pixels
 from hypersphere.models import Classifier
 from hypersphere.nn import MarginHead
 from hypersphere.training import run as run_room
-from hypersphere.training.adversary import Adversary, evaluation_mode
+from hypersphere.training.adversary import Adversary
 from hypersphere.training.run import train
 from hypersphere.training.settings import load_recipe
 from tiny_runs import digits_config, lines, make_trainer, noise, noise_classifier, noise_config, timeless, weights
@@ -105,20 +105,6 @@ def test_the_network_does_not_notice() -> None:
     assert all(parameter.grad is None for parameter in classifier.parameters())
     assert [module.training for module in classifier.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_modes_come_back_after_an_error() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
-
-    def fail() -> None:
-        with evaluation_mode(model):
-            assert not model[1].training
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert model.training
-    assert model[1].training
 
 
 def test_under_autocast_gradients_are_those_of_the_attacked_images() -> None:

@@ -23,6 +23,7 @@ from hypersphere.formulas.magnitudes import MAGNITUDES
 from hypersphere.formulas.specs import plain_values
 from hypersphere.functional.patches import patch_cosines, patch_norms
 from hypersphere.nn.decoupled import DecoupledLayer
+from hypersphere.nn.modes import evaluation_mode
 
 __all__ = [
     "COSINE_EDGES",
@@ -164,20 +165,14 @@ def measure_operators(
         (9, 18, 3.0)
     """
     found: dict[str, _Tally] = {}
-    modes = {module: module.training for module in model.modules()}
     # code that was compiled before knows no hooks
-    with ExitStack() as after, torch.compiler.set_stance("force_eager"):
+    with ExitStack() as after, torch.compiler.set_stance("force_eager"), evaluation_mode(model):
         for name, layer in model.named_modules():
             if isinstance(layer, _LAYERS) and not is_lazy(layer.weight):
                 found[name] = _Tally(name, layer)
                 after.callback(layer.register_forward_hook(found[name].see, with_kwargs=True).remove)
-        try:
-            model.eval()
-            for batch in batches:
-                (forward or model)(batch)
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+        for batch in batches:
+            (forward or model)(batch)
     return {name: tally.measure for name, tally in found.items() if tally.measure.norm.count}
 
 

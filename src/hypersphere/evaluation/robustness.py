@@ -25,6 +25,7 @@ from hypersphere.evaluation.minimum_norm import (
 )
 from hypersphere.evaluation.protocol import EPSILON, TRANSFERRED, Attack, choose_attacks
 from hypersphere.evaluation.results import write_results
+from hypersphere.nn.modes import evaluation_mode
 
 __all__ = ["Robustness", "measure_robustness", "write_robustness"]
 
@@ -99,8 +100,8 @@ def measure_robustness(
     """Attack a model on labelled images.
 
     Args:
-        model: images (N, ...) with pixels in [0, 1] -> logits (N, C); in evaluation mode, its own preparation of
-            images (mean, deviation) inside.
+        model: images (N, ...) with pixels in [0, 1] -> logits (N, C), its own preparation of images (mean, deviation)
+            inside. A module runs in evaluation mode and is afterwards as before; a function is to see to that itself.
         batches: pairs of images, float32 or float64 in [0, 1], and labels (N,), on the model's device.
         attacks: names of `ATTACKS`, or attacks of your own by name; None for all of the protocol.
         epsilon: L-inf radius of the protocol in (0, 1]; radii and steps of all named attacks but "unbounded" go with
@@ -133,23 +134,27 @@ def measure_robustness(
         require_foolbox()
     parts: dict[str, list[np.ndarray]] = {}
     zero = 0
-    for number, (images, labels) in enumerate(batches):
-        right = ~fooled_by(model, images, labels)
-        attacked = _Batch(model, images[right], labels[right], minimum)
-        found: dict[str, Tensor] = {"labels": labels, "correct": right}
-        for name, attack in chosen.items():
-            found[f"fooled {name}"] = _spread(right, attacked.run(name, attack, model, (seed, number)))
-            if source is not None and name in TRANSFERRED:
-                found[f"transferred {name}"] = _spread(right, attacked.run(name, attack, source, (seed, number)))
-        if source is not None:
-            found["source"] = ~fooled_by(source, images, labels)
-        for norm, sizes in attacked.smallest(seed).items():
-            found[f"smallest {norm}"] = torch.zeros(len(right), dtype=torch.float64).masked_scatter(right.cpu(), sizes)
-        if len(attacked.labels):
-            gradient = input_gradient(model, attacked.images, attacked.labels)[0]
-            zero += int((gradient == 0).flatten(1).all(dim=1).sum())
-        for key, values in found.items():
-            parts.setdefault(key, []).append(values.cpu().numpy())
+    # a statistic that moves, or a dropout that draws, would make it another model from one attack to the next
+    with evaluation_mode(model, source):
+        for number, (images, labels) in enumerate(batches):
+            right = ~fooled_by(model, images, labels)
+            attacked = _Batch(model, images[right], labels[right], minimum)
+            found: dict[str, Tensor] = {"labels": labels, "correct": right}
+            for name, attack in chosen.items():
+                found[f"fooled {name}"] = _spread(right, attacked.run(name, attack, model, (seed, number)))
+                if source is not None and name in TRANSFERRED:
+                    found[f"transferred {name}"] = _spread(right, attacked.run(name, attack, source, (seed, number)))
+            if source is not None:
+                found["source"] = ~fooled_by(source, images, labels)
+            for norm, sizes in attacked.smallest(seed).items():
+                found[f"smallest {norm}"] = torch.zeros(len(right), dtype=torch.float64).masked_scatter(
+                    right.cpu(), sizes
+                )
+            if len(attacked.labels):
+                gradient = input_gradient(model, attacked.images, attacked.labels)[0]
+                zero += int((gradient == 0).flatten(1).all(dim=1).sum())
+            for key, values in found.items():
+                parts.setdefault(key, []).append(values.cpu().numpy())
     if not parts or not sum(map(len, parts["labels"])):
         raise ValueError("measure_robustness: there are no images to attack.")
     arrays = {key: np.concatenate(values) for key, values in parts.items()}

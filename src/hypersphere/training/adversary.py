@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypersphere.config import Config
 from hypersphere.evaluation.attacks import pgd
 from hypersphere.models import Classifier
+from hypersphere.nn.modes import evaluation_mode
 
-__all__ = ["Adversary", "evaluation_mode"]
+__all__ = ["Adversary"]
 
 
 class Adversary:
@@ -79,15 +78,3 @@ class Adversary:
         logits = self.classifier(pixels)
         assert isinstance(logits, Tensor)
         return logits
-
-
-@contextlib.contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode, and afterwards each in the mode that it had."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hypersphere.nn.decoupled import DecoupledLayer
+from hypersphere.nn.modes import evaluation_mode
 
 __all__ = ["check_statistics", "recalibrate", "running_statistics"]
 
@@ -78,12 +79,10 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> list[str]:
     """
     check_statistics(model)
     layers = _layers(model)
-    modes = {module: module.training for module in model.modules()}
     before = {name: _state(layer) for name, layer in layers.items()}
     done = False
     # compiled code would be made again for each momentum
-    with ExitStack() as after, torch.compiler.set_stance("force_eager"):
-        model.eval()
+    with ExitStack() as after, torch.compiler.set_stance("force_eager"), evaluation_mode(model):
         for layer in layers.values():
             after.callback(_count_from_nothing(layer))
         try:
@@ -96,9 +95,6 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> list[str]:
             for name, layer in layers.items():
                 _restore(layer, before[name])
             raise
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
     unused = [name for name, layer in layers.items() if not int(_state(layer)["num_batches_tracked"])]
     for name in unused:
         _restore(layers[name], before[name])
