@@ -137,6 +137,17 @@ def test_another_result_goes_beside_the_first(tmp_path: Path) -> None:
     }
 
 
+def test_logits_that_are_not_numbers_name_no_class(tmp_path: Path) -> None:
+    images = torch.eye(3)
+    images[0, 2] = math.nan
+    result = classify(lambda x, y: (x, x, x.nansum()), [(images, torch.tensor([0, 1, 1]))])
+    assert result.predictions.tolist() == [-1, 1, 2]
+    assert result.accuracy == pytest.approx(1 / 3)
+    assert result.confusion(3).tolist() == [[0, 0, 0], [0, 1, 1], [0, 0, 0]]
+    summary = write_classification(tmp_path, result, class_names=["a", "b", "c"], class_vectors=images, split="test")
+    assert summary["per_class_accuracy"] == [0.0, 0.5, None]
+
+
 def test_a_full_disk_leaves_the_result_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, step=1)
     before = {path: path.read_bytes() for path in (tmp_path / "evaluation").iterdir()}

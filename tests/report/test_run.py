@@ -113,6 +113,18 @@ def test_arrays_that_do_not_fit_together_are_left_out(folder: Path) -> None:
     assert run.notes == ["classification.npz: class_vectors, confusion, predictions do not fit and were left out."]
 
 
+def test_images_without_a_class_are_said_and_cost_no_array(folder: Path) -> None:
+    path = folder / "evaluation" / "classification.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["predictions"][:3] = -1
+    np.savez(path, **arrays)
+    run = read_run(folder)
+    assert run.classification is not None
+    assert run.classification.predictions is not None
+    assert ["gave 3 of" in note for note in run.notes] == [True]
+
+
 def test_missing_archive(folder: Path) -> None:
     (folder / "evaluation" / "classification.npz").unlink()
     run = read_run(folder)

@@ -29,7 +29,7 @@ class Classification:
         num_samples: N.
         features: (N, D) float16, or None if they were not kept.
         labels: (N,) int64.
-        predictions: (N,) int64.
+        predictions: (N,) int64, -1 where a logit is not a number: such an image has no class and counts as wrong.
     """
 
     accuracy: float
@@ -40,8 +40,10 @@ class Classification:
     predictions: np.ndarray
 
     def confusion(self, num_classes: int) -> np.ndarray:
-        """(C, C) int64: how many images of the class of the row were taken for the class of the column."""
-        counts = np.bincount(self.labels * num_classes + self.predictions, minlength=num_classes**2)
+        """(C, C) int64: how many images of the class of the row were taken for the class of the column, if for any."""
+        named = self.predictions >= 0
+        places = self.labels[named] * num_classes + self.predictions[named]
+        counts = np.bincount(places, minlength=num_classes**2)
         return counts.reshape(num_classes, num_classes)
 
 
@@ -66,7 +68,7 @@ def classify(
     for images, batch_labels in batches:
         batch_features, logits, loss = forward(images, batch_labels)
         labels.append(batch_labels.cpu())
-        predictions.append(logits.argmax(dim=1).cpu())
+        predictions.append(logits.argmax(dim=1).masked_fill(logits.isnan().any(dim=1), -1).cpu())
         losses.append(float(loss) * len(batch_labels))
         if keep_features:
             features.append(_as_half(batch_features))
@@ -119,7 +121,7 @@ def write_classification(
         OSError: if a file cannot be written.
     """
     confusion = result.confusion(len(class_names))
-    totals = confusion.sum(axis=1)
+    totals = np.bincount(result.labels, minlength=len(class_names))
     summary: dict[str, object] = {
         "protocol": "classification",
         "split": split,

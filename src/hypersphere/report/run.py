@@ -27,7 +27,7 @@ class Classification:
         summary: split, accuracy, loss, class names, step.
         features: (N, D), what the head received.
         labels: (N,) true classes.
-        predictions: (N,) predicted classes.
+        predictions: (N,) predicted classes, -1 for none.
         confusion: (C, C) counts, true class by row.
         class_vectors: (C, D), the head's weight.
     """
@@ -232,6 +232,12 @@ def _read_classification(folder: Path, notes: list[str]) -> Classification | Non
         if name in wanted:
             wanted[name] = wanted[name].astype(np.float32)
     misfits = _misfits(wanted)
+    unnamed = int((wanted["predictions"] == -1).sum()) if wanted.keys() - misfits >= {"predictions"} else 0
+    if unnamed:
+        notes.append(
+            f"The model gave {unnamed} of {len(wanted['predictions'])} images logits that are not numbers. They count as "
+            "wrong in the accuracy, and are in no column of the confusion matrix."
+        )
     if misfits:
         notes.append(f"classification.npz: {', '.join(sorted(misfits))} do not fit and were left out.")
     return Classification(summary, **{name: array for name, array in wanted.items() if name not in misfits})
@@ -245,7 +251,9 @@ def _misfits(arrays: dict[str, np.ndarray]) -> set[str]:
     shapes = {name: array.shape for name, array in arrays.items()}
     count = shapes.get("labels", shapes.get("predictions", (0,)))[0]
     wrong: set[str] = {name for name in ("labels", "predictions") if name in shapes and shapes[name] != (count,)}
-    wrong |= {name for name in wrong ^ {"labels", "predictions"} if name in arrays and (arrays[name] < 0).any()}
+    # a prediction of -1 is an image that got no class
+    lowest = {"labels": 0, "predictions": -1}
+    wrong |= {name for name in lowest.keys() - wrong if name in arrays and (arrays[name] < lowest[name]).any()}
     if "features" in shapes and (len(shapes["features"]) != 2 or shapes["features"][0] != count):
         wrong.add("features")
     if "confusion" in shapes and (len(shapes["confusion"]) != 2 or len(set(shapes["confusion"])) != 1):
