@@ -235,8 +235,8 @@ def _read_classification(folder: Path, notes: list[str]) -> Classification | Non
     unnamed = int((wanted["predictions"] == -1).sum()) if wanted.keys() - misfits >= {"predictions"} else 0
     if unnamed:
         notes.append(
-            f"The model gave {unnamed} of {len(wanted['predictions'])} images logits that are not numbers. They count as "
-            "wrong in the accuracy, and are in no column of the confusion matrix."
+            f"The model gave {unnamed} of {len(wanted['predictions'])} images logits that are not numbers. They count "
+            "as wrong in the accuracy, and are in no column of the confusion matrix."
         )
     if misfits:
         notes.append(f"classification.npz: {', '.join(sorted(misfits))} do not fit and were left out.")
