@@ -214,6 +214,18 @@ class Helped(nn.Module):
         nn.init.zeros_(self.left.weight)
 
 
+class Around(nn.Module):
+    """Computes with the weight of a layer that lies in one that it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Sequential(nn.Conv2d(2, 2, 3)), nn.Conv2d(2, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.inner
+        return second(nn.functional.conv2d(x, first[0].weight))
+
+
 def masked() -> nn.Module:
     return prune.random_unstructured(nn.Conv2d(2, 4, 3), "weight", amount=0.5)
 
@@ -314,6 +326,9 @@ def test_layers_whose_weight_another_module_reads() -> None:
     model = nn.Sequential(Helped(), nn.Linear(4, 2))
     assert reasons(model) == {"0.read": f"is held by Helped, {read}", "1": "is the output layer"}
     assert converted(model) == ["0.left"]
+    model = nn.Sequential(Around(), nn.Linear(4, 2))
+    assert reasons(model) == {"0.inner.0.0": f"is held by Around, {read}", "1": "is the output layer"}
+    assert converted(model) == ["0.inner.1"]
 
 
 @pytest.mark.usefixtures("alone")

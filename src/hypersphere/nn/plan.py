@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +23,7 @@ from hypersphere.nn.decoupled import (
     DecoupledLayer,
     DecoupledLinear,
 )
+from hypersphere.nn.reading import reads_weight
 from hypersphere.nn.selection import NamePattern, Patterns, is_head, name_patterns, output_layers, unmatched
 
 __all__ = [
@@ -52,9 +50,6 @@ FORMS: dict[type[nn.Module], type[DecoupledLayer]] = {
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule")
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-# what may be asked of a weight without computing with it
-_FACTS = "dtype|device|shape|size|ndim|dim|requires_grad|numel|is_[a-z_]+"
 
 
 @dataclass(frozen=True)
@@ -94,11 +89,11 @@ class ConversionPlan(list[PlannedLayer]):
 
 @dataclass
 class Place:
-    """A module, the names it has in a model, and the modules that hold it with the attribute."""
+    """A module, its names in a model, and all modules around it, nearest first, with the attributes that lead to it."""
 
     module: nn.Module
     names: list[str]
-    holders: list[tuple[nn.Module, str]] = field(default_factory=list)
+    holders: list[tuple[nn.Module, tuple[str, ...]]] = field(default_factory=list)
 
 
 def plan_conversion(
@@ -136,10 +131,10 @@ def plan_conversion(
     Returns:
         A row for each convolution, linear layer and other module with a matrix of its own. Never converted are: a layer
         whose weight is computed (parametrised, weight or spectral norm, pruned), sharded, quantised or not there yet;
-        a layer that another module reads the weight of without calling it, as attention and
-        `nn.TransformerEncoderLayer` do; any subclass of torch's layers, since it may compute something else; transposed
-        convolutions; neurons that are single numbers, which have no direction; and whatever lies in a model that is
-        compiled, scripted or wrapped for several processes.
+        a layer that a module around it reads the weight of without calling it, as attention and
+        `nn.TransformerEncoderLayer` do, as far as the source of that module tells; any subclass of torch's layers,
+        since it may compute something else; transposed convolutions; neurons that are single numbers, which have no
+        direction; and whatever lies in a model that is compiled, scripted or wrapped for several processes.
 
     Raises:
         TypeError: if the model is no module.
@@ -168,8 +163,8 @@ def places_of(who: str, model: nn.Module) -> list[Place]:
     for name, module, holders in _walk(model, "", ()):
         place = found.setdefault(id(module), Place(module, []))
         place.names.append(name or _kind(module))
-        if holders:
-            place.holders.append((holders[-1], name.rpartition(".")[2]))
+        path = name.split(".")
+        place.holders += [(holder, tuple(path[depth:])) for depth, holder in enumerate(holders)][::-1]
     return list(found.values())
 
 
@@ -266,8 +261,8 @@ def _refusal(place: Place) -> str | None:
         return reason
     if isinstance(module, DecoupledLayer):
         return "is decoupled already"
-    for holder, attribute in place.holders:
-        if _is_read_by(holder, attribute):
+    for holder, path in place.holders:
+        if reads_weight(holder, path):
             return f"is held by {_kind(holder)}, which reads its weight without calling it"
     if isinstance(module, _ConvTransposeNd):
         return "is a transposed convolution, in which no patch meets a kernel"
@@ -292,35 +287,6 @@ def _refusal(place: Place) -> str | None:
         what = f"of dtype {weight.dtype}" if type(weight) is nn.Parameter else f"a {type(weight).__name__}"
         return f"has a weight that is {what}, not a plain floating-point parameter"
     return "has neurons of single numbers, which have no direction" if weight[0].numel() < 2 else None
-
-
-@functools.lru_cache(maxsize=1024)
-def _source_of_forward(holder: Any) -> str:
-    """The source of `forward` of a class, and of every method of it that is called from there."""
-    found: dict[str, str] = {}
-    names = ["forward"]
-    while names:
-        name = names.pop()
-        if name in found:
-            continue
-        try:
-            found[name] = inspect.getsource(getattr(holder, name))
-        except (AttributeError, OSError, TypeError):
-            # a layer that it holds, or a method that was not written in Python
-            found[name] = ""
-        names += re.findall(r"\bself\.(\w+)\(", found[name])
-    return "\n".join(found.values())
-
-
-def _is_read_by(holder: nn.Module, attribute: str) -> bool:
-    """Whether a module computes with the weight of one that it holds, and so would pass a conversion by."""
-    if isinstance(holder, nn.MultiheadAttention):
-        return True
-    if isinstance(holder, nn.TransformerEncoderLayer) and attribute in ("linear1", "linear2"):
-        return True
-    used = rf"(?<!isinstance\()\bself\.{re.escape(attribute)}\.weight\b(?!\.(?:{_FACTS})\b)"
-    kind: Any = type(holder)
-    return re.search(used, _source_of_forward(kind)) is not None
 
 
 def _left_ordinary(module: nn.Module, linear: bool, outputs: set[int]) -> str | None:

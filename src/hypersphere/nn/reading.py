@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""Whose weights the code of a module computes with, instead of calling the layer: read from its source."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable
+from types import FunctionType
+from typing import Any, TypeGuard
+
+from torch import nn
+
+__all__ = ["reads_weight"]
+
+Path = tuple[str, ...]
+"""Attributes that lead from a module to one inside it; "*" is any one, "**" any number of them."""
+
+# what may be asked of a weight without computing with it
+_FACTS = re.compile("dtype|device|shape|size|ndim|dim|requires_grad|numel|is_[a-z_]+")
+# what gives the modules inside one, and what passes on or orders those it is given
+_CHILDREN = {"values", "items", "children", "named_children"}
+_DESCENDANTS = {"modules", "named_modules"}
+_PASSING = {"enumerate", "iter", "list", "next", "reversed", "sorted", "tuple", "zip"}
+
+
+def reads_weight(holder: nn.Module, path: Path) -> bool:
+    """Whether the forward pass of a module takes `.weight` of a layer inside it, and so would pass a conversion by.
+
+    Followed are attributes, subscripts, loops, names given in a function, properties, methods and functions of Python
+    that are called, and super(). What a weight is asked beside its numbers (`dtype`, `shape`) does not count. Code
+    whose source is not at hand counts as reading nothing.
+
+    Args:
+        holder: the module whose code is read.
+        path: attributes from it to the layer.
+
+    Example:
+        >>> reads_weight(nn.MultiheadAttention(4, 2), ("out_proj",)), reads_weight(nn.Sequential(), ("0",))
+        (True, False)
+    """
+    kind: Any = type(holder)
+    return any(_fits(pattern, path) for pattern in _weights_read(kind))
+
+
+def _fits(pattern: Path, path: Path) -> bool:
+    if not pattern or not path:
+        return set(pattern) <= {"**"} and not path
+    if pattern[0] == "**":
+        return _fits(pattern[1:], path) or _fits(pattern, path[1:])
+    return pattern[0] in ("*", path[0]) and _fits(pattern[1:], path[1:])
+
+
+@functools.lru_cache(maxsize=1024)
+def _weights_read(kind: Any) -> frozenset[Path]:
+    """Paths to all layers whose weight is taken in the forward pass of a class."""
+    found: set[Path] = set()
+    seen: set[object] = set()
+    waiting = [_Call(kind, kind.forward)]
+    while waiting:
+        call = waiting.pop()
+        if call.key in seen or len(seen) > 1000:
+            continue
+        seen.add(call.key)
+        body = _Body(call)
+        found |= body.read
+        waiting += body.calls
+    return frozenset(found)
+
+
+class _Call:
+    """A function, the class whose `self` it works on, and which of its parameters stand for what lies inside that."""
+
+    def __init__(self, kind: Any, function: Any, given: dict[str, frozenset[Path]] | None = None) -> None:
+        self.kind, self.function = kind, inspect.unwrap(function)
+        self.tree = _parsed(self.function)
+        names = self.parameters
+        # a method knows itself; a function only what it was given
+        self.given = {names[0]: frozenset({()})} if given is None and names else dict(given or {})
+        self.key = self.function, tuple(sorted(self.given.items()))
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the positional parameters."""
+        return [one.arg for one in (*self.tree.args.posonlyargs, *self.tree.args.args)] if self.tree else []
+
+
+def _parsed(function: Any) -> ast.FunctionDef | None:
+    try:
+        found = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return None
+    return found if isinstance(found, ast.FunctionDef) else None
+
+
+class _Body(ast.NodeVisitor):
+    """One function read: the paths of names in it, the weights it takes, the functions it calls."""
+
+    def __init__(self, call: _Call) -> None:
+        self.call = call
+        self.names: dict[str, set[Path]] = {name: set(paths) for name, paths in call.given.items()}
+        self.read: set[Path] = set()
+        self.calls: list[_Call] = []
+        # twice, as a name may be given below where it is used: in a loop, or for all that a comprehension makes
+        for _ in range(2 if call.tree else 0):
+            for statement in call.tree.body:  # type: ignore[union-attr]
+                self.visit(statement)
+
+    # --------------------------------------------------------------------------------------------- what a node leads to
+
+    def paths(self, node: ast.AST) -> set[Path]:
+        """Modules that an expression may stand for; a container stands for itself."""
+        match node:
+            case ast.Name(id=name):
+                return self.names.get(name, set())
+            case ast.Attribute(value=value, attr=attribute):
+                return _inside(self.paths(value), attribute)
+            case ast.Subscript(value=value, slice=ast.Slice()) | ast.NamedExpr(value=value) | ast.Starred(value=value):
+                return self.paths(value)
+            case ast.Subscript(value=value, slice=ast.Constant(value=str() as name)):
+                return _inside(self.paths(value), name)
+            case ast.Subscript(value=value):
+                return self.elements(value)
+            case ast.IfExp(body=body, orelse=other):
+                return self.paths(body) | self.paths(other)
+            case ast.BoolOp(values=nodes) | ast.Tuple(elts=nodes) | ast.List(elts=nodes):
+                return set().union(*map(self.paths, nodes))
+            case ast.Call():
+                return self._called(node)
+        return set()
+
+    def _called(self, node: ast.Call) -> set[Path]:
+        match node:
+            case ast.Call(func=ast.Name(id="getattr"), args=[of, ast.Constant(value=str() as name), *_]):
+                return _inside(self.paths(of), name)
+            case ast.Call(func=ast.Name(id="getattr"), args=[of, *_]):
+                return _inside(self.paths(of), "*")
+            case ast.Call(func=ast.Name(id=name), args=nodes) if name in _PASSING:
+                found: set[Path] = set().union(*map(self.paths, nodes))
+                return found | _inside(found, "*") if name == "next" else found
+            case ast.Call(func=ast.Attribute(value=of, attr=name)) if name in _CHILDREN:
+                return self.paths(of)
+            case ast.Call(func=ast.Attribute(value=of, attr=name)) if name in _DESCENDANTS:
+                return _inside(self.paths(of), "**")
+            case ast.Call(func=ast.Attribute(value=of, attr="get_submodule"), args=[ast.Constant(value=str() as name)]):
+                return _inside(self.paths(of), *name.split("."))
+        return set()
+
+    def elements(self, node: ast.AST) -> set[Path]:
+        """Modules that an element of what a node stands for may be: of a tuple written out, what stands there."""
+        found = self.paths(node)
+        return found | _inside(found, "*")
+
+    def bind(self, target: ast.AST, value: ast.AST, *, loop: bool = False) -> None:
+        """A name is given, or several."""
+        if isinstance(target, ast.Name):
+            self.names.setdefault(target.id, set()).update(self.elements(value) if loop else self.paths(value))
+        elif isinstance(target, ast.Starred):
+            self.bind(target.value, value, loop=loop)
+        elif isinstance(target, ast.Tuple | ast.List):
+            parts = _side_by_side(value, loop)
+            apart = len(parts) == len(target.elts) and not any(isinstance(one, ast.Starred) for one in target.elts)
+            for number, name in enumerate(target.elts):
+                self.bind(name, parts[number] if apart else value, loop=loop or not apart)
+
+    # ------------------------------------------------------------------------------------------------- what a node does
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        for target in node.targets:
+            self.bind(target, node.value)
+        self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.bind(node.target, node.value)
+            self.visit(node.value)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self.bind(node.target, node.value)
+        self.visit(node.value)
+
+    def visit_For(self, node: ast.For) -> None:
+        self.bind(node.target, node.iter, loop=True)
+        self.generic_visit(node)
+
+    def visit_comprehension(self, node: ast.comprehension) -> None:
+        self.bind(node.target, node.iter, loop=True)
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        # whether there is a weight
+        given = all(isinstance(kind, ast.Is | ast.IsNot) for kind in node.ops)
+        for part in (node.left, *node.comparators):
+            self.visit(part.value if given and _is_weight(part) else part)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if _is_weight(node.value) and _FACTS.fullmatch(node.attr):
+            self.visit(node.value.value)
+            return
+        owners = self.paths(node.value)
+        if node.attr == "weight":
+            self.read |= owners
+        if () in owners:
+            self._follow(node.attr, self.call.kind.__mro__)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        match node.func, node.args:
+            case ast.Name(id="isinstance"), [of, *_] if _is_weight(of):
+                self.visit(of.value)
+                return
+            case ast.Name(id="getattr"), [of, ast.Constant(value="weight"), *_]:
+                self.read |= self.paths(of)
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name), _:
+                kinds = self.call.kind.__mro__
+                owners = [number for number, one in enumerate(kinds) if self.call.function in vars(one).values()]
+                self._follow(name, kinds[owners[0] + 1 :] if owners else ())
+            case ast.Attribute(value=of, attr=name), _ if () in self.paths(of):
+                self._follow(name, self.call.kind.__mro__, node)
+            case ast.Name(id=name), _:
+                self._enter(getattr(self.call.function, "__globals__", {}).get(name), node, 0)
+        self.generic_visit(node)
+
+    def _follow(self, name: str, kinds: Iterable[type], node: ast.Call | None = None) -> None:
+        """A method or property of the class itself, by the first class that has it."""
+        found = next((vars(kind)[name] for kind in kinds if name in vars(kind) and kind is not nn.Module), None)
+        found = getattr(found, "fget", getattr(found, "__func__", found))
+        if not isinstance(found, FunctionType):
+            return
+        self.calls.append(_Call(self.call.kind, found))
+        if node is not None:
+            self._enter(found, node, 1)
+
+    def _enter(self, function: object, node: ast.Call, skipped: int) -> None:
+        """A function that is handed what lies inside the module."""
+        if not isinstance(function, FunctionType) or function.__module__.split(".")[0] == "torch":
+            return
+        call = _Call(self.call.kind, function, {})
+        given = dict(zip(call.parameters[skipped:], node.args, strict=False))
+        given |= {one.arg: one.value for one in node.keywords if one.arg is not None}
+        handed = {name: frozenset(self.paths(value)) for name, value in given.items() if self.paths(value)}
+        if handed:
+            own = {call.parameters[0]: frozenset({()})} if skipped else {}
+            self.calls.append(_Call(self.call.kind, function, own | handed))
+
+
+def _inside(paths: Iterable[Path], *attributes: str) -> set[Path]:
+    """Paths that go on; long ones, as recursion makes them, are cut."""
+    return {(*path, *attributes) for path in paths if len(path) < 16}
+
+
+def _is_weight(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    return isinstance(node, ast.Attribute) and node.attr == "weight"
+
+
+def _side_by_side(value: ast.AST, loop: bool) -> list[ast.AST]:
+    """What stands for each of several names that are given at once, where the code says it part by part."""
+    match value:
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) if not loop:
+            return list(parts)
+        case ast.Call(func=ast.Name(id="zip"), args=parts) if loop:
+            return list(parts)
+        case ast.Call(func=ast.Name(id="enumerate"), args=[part, *_]) if loop:
+            return [ast.Constant(value=0), part]
+    return []

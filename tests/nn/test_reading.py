@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Which weights the code of a module takes without calling the layer, in every way that people write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hypersphere.nn.reading import reads_weight
+
+
+def layers() -> nn.ModuleList:
+    return nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+
+
+class Base(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.called = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.many = layers()
+        self.inner = nn.Sequential(nn.Linear(2, 2))
+        self.named = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+
+
+class Direct(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.called(x), self.read.weight)
+
+
+class Alias(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        layer, other = self.read, self.called
+        return F.linear(other(x), layer.weight)
+
+
+class OfAWeight(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.called(x), (layer := self.read).weight, layer.bias)
+
+
+class Looked(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.called(x), getattr(getattr(self, "read"), "weight"))  # noqa: B009
+
+
+class Property(Base):
+    @property
+    def matrix(self) -> Tensor:
+        return self.read.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(x) @ self.matrix
+
+
+class Handed(Base):
+    def product(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        return F.linear(x, layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(self.product(x, layer=self.read))
+
+
+class OfTheParent(Direct):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class Passed(Base):
+    def step(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.read.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.utils.checkpoint.checkpoint(self.step, self.called(x), use_reentrant=False)
+
+
+def outside(x: Tensor, layer: nn.Linear) -> Tensor:
+    return F.linear(x, layer.weight)
+
+
+class Outside(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(outside(x, self.read))
+
+
+class Either(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.read if x.ndim else None
+        return F.linear(self.called(x), (layer or self.read).weight)
+
+
+@pytest.mark.parametrize(
+    "kind", [Direct, Alias, OfAWeight, Looked, Property, Handed, OfTheParent, Passed, Outside, Either]
+)
+def test_a_weight_that_is_taken(kind: type[Base]) -> None:
+    model = kind()
+    model(torch.ones(2, 2))
+    assert reads_weight(model, ("read",))
+    assert not reads_weight(model, ("called",))
+
+
+class Subscript(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.called(x), self.many[0].weight)
+
+
+class Loop(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        for number, layer in enumerate(self.many):
+            x = F.linear(x, layer.weight) * number
+        return self.called(x)
+
+
+class Comprehension(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(x) @ sum(layer.weight for layer in self.many[1:])
+
+
+class Zip(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, other in zip(self.many, [self.called, self.called], strict=True):
+            x = F.linear(other(x), layer.weight)
+        return x
+
+
+class Generator(Base):
+    def each(self) -> Iterator[nn.Module]:
+        yield from self.many
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(x) @ next(iter(self.many)).weight
+
+
+@pytest.mark.parametrize("kind", [Subscript, Loop, Comprehension, Zip, Generator])
+def test_one_of_many(kind: type[Base]) -> None:
+    model = kind()
+    model(torch.ones(2, 2))
+    assert reads_weight(model, ("many", "0"))
+    assert reads_weight(model, ("many", "1"))
+    assert not reads_weight(model, ("called",))
+
+
+class Deep(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.inner[0]
+        return F.linear(x, first.weight) + F.linear(x, self.named["a"].weight)
+
+
+class Everywhere(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.named.modules():
+            if isinstance(module, nn.Linear):
+                x = F.linear(x, module.weight)
+        return x
+
+
+def test_layers_further_inside() -> None:
+    deep, everywhere = Deep(), Everywhere()
+    for model in (deep, everywhere):
+        model(torch.ones(2, 2))
+    assert reads_weight(deep, ("inner", "0"))
+    assert reads_weight(deep, ("named", "a"))
+    assert not reads_weight(deep, ("named", "b"))
+    assert reads_weight(everywhere, ("named", "b"))
+    assert reads_weight(everywhere, ("named", "b", "c"))
+    assert not reads_weight(everywhere, ("inner", "0"))
+
+
+class Asking(Base):
+    """Asks for what a weight is, calls itself, and draws weights where no forward pass comes by."""
+
+    def reset(self) -> None:
+        nn.init.zeros_(self.read.weight)
+
+    def forward(self, x: Tensor, depth: int = 2) -> Tensor:
+        if self.read.weight is None or isinstance(self.read.weight, str):
+            return x
+        x = x.to(self.read.weight.dtype).reshape(-1, self.read.weight.shape[1])
+        for layer in (self.read, *self.many):
+            x = layer(x)
+        return self.forward(x, depth - 1) if depth else x
+
+
+class Compiled(nn.Module):
+    forward = torch.add
+
+
+def test_what_does_not_count() -> None:
+    model = Asking()
+    model(torch.ones(2, 2))
+    assert not reads_weight(model, ("read",))
+    assert not reads_weight(model, ("many", "0"))
+    # nobody knows what happens in there
+    assert not reads_weight(Compiled(), ("read",))
+
+
+def test_layers_of_torch() -> None:
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2), 1, enable_nested_tensor=False)
+    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2), 1)
+    assert reads_weight(encoder, ("layers", "0", "linear1"))
+    assert reads_weight(encoder.layers[0], ("linear1",))
+    assert not reads_weight(decoder, ("layers", "0", "linear1"))
+    assert not reads_weight(decoder.layers[0], ("linear1",))
+    assert reads_weight(decoder.layers[0].self_attn, ("out_proj",))
