@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -126,15 +124,38 @@ class Zip(Base):
         return x
 
 
-class Generator(Base):
-    def each(self) -> Iterator[nn.Module]:
-        yield from self.many
+class Nested(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        for _, (layer, other) in enumerate(zip(self.many, (self.called, self.called), strict=True)):
+            x = F.linear(other(x), layer.weight)
+        return x
 
+
+class Pair(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = list(enumerate(self.many))
+        return F.linear(self.called(x), pairs[0][1].weight)
+
+
+class Unpacked(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = self.many
+        return F.linear(self.called(first(x)), others[0].weight)
+
+
+class First(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.called(x) @ next(iter(self.many)).weight
 
 
-@pytest.mark.parametrize("kind", [Subscript, Loop, Comprehension, Zip, Generator])
+class WrittenOut(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in list(self.many) + [self.read]:  # noqa: RUF005
+            x = F.linear(x, layer.weight)
+        return self.called(x)
+
+
+@pytest.mark.parametrize("kind", [Subscript, Loop, Comprehension, Zip, Nested, Pair, Unpacked, First, WrittenOut])
 def test_one_of_many(kind: type[Base]) -> None:
     model = kind()
     model(torch.ones(2, 2))
@@ -151,7 +172,7 @@ class Deep(Base):
 
 class Everywhere(Base):
     def forward(self, x: Tensor) -> Tensor:
-        for module in self.named.modules():
+        for _, module in self.named.named_modules():
             if isinstance(module, nn.Linear):
                 x = F.linear(x, module.weight)
         return x

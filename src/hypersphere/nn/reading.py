@@ -17,14 +17,21 @@ from torch import nn
 __all__ = ["reads_weight"]
 
 Path = tuple[str, ...]
-"""Attributes that lead from a module to one inside it; "*" is any one, "**" any number of them."""
+"""Attributes that lead from a module to one inside: "*" is any one, "**" any number of them, "-" a container of it."""
 
 # what may be asked of a weight without computing with it
 _FACTS = re.compile("dtype|device|shape|size|ndim|dim|requires_grad|numel|is_[a-z_]+")
-# what gives the modules inside one, and what passes on or orders those it is given
-_CHILDREN = {"values", "items", "children", "named_children"}
-_DESCENDANTS = {"modules", "named_modules"}
-_PASSING = {"enumerate", "iter", "list", "next", "reversed", "sorted", "tuple", "zip"}
+# what gives what a module holds; where in that an element stands, and in how many containers
+_HELD: dict[str, Path] = {
+    "children": ("*", "-"),
+    "items": ("*", "-", "-"),
+    "modules": ("**", "-"),
+    "named_children": ("*", "-", "-"),
+    "named_modules": ("**", "-", "-"),
+    "values": ("*", "-"),
+}
+_SAME = {"iter", "list", "reversed", "sorted", "tuple"}
+_PAIRS = {"enumerate", "zip"}
 
 
 def reads_weight(holder: nn.Module, path: Path) -> bool:
@@ -112,25 +119,30 @@ class _Body(ast.NodeVisitor):
     # --------------------------------------------------------------------------------------------- what a node leads to
 
     def paths(self, node: ast.AST) -> set[Path]:
-        """Modules that an expression may stand for; a container stands for itself."""
+        """Modules that an expression may stand for."""
         match node:
             case ast.Name(id=name):
                 return self.names.get(name, set())
             case ast.Attribute(value=value, attr=attribute):
                 return _inside(self.paths(value), attribute)
-            case ast.Subscript(value=value, slice=ast.Slice()) | ast.NamedExpr(value=value) | ast.Starred(value=value):
+            case ast.Subscript(value=value, slice=ast.Slice()) | ast.NamedExpr(value=value):
                 return self.paths(value)
             case ast.Subscript(value=value, slice=ast.Constant(value=str() as name)):
                 return _inside(self.paths(value), name)
             case ast.Subscript(value=value):
-                return self.elements(value)
-            case ast.IfExp(body=body, orelse=other):
+                return _elements(self.paths(value))
+            case ast.IfExp(body=body, orelse=other) | ast.BinOp(left=body, op=ast.Add(), right=other):
                 return self.paths(body) | self.paths(other)
-            case ast.BoolOp(values=nodes) | ast.Tuple(elts=nodes) | ast.List(elts=nodes):
+            case ast.BoolOp(values=nodes):
                 return set().union(*map(self.paths, nodes))
+            case ast.Tuple(elts=nodes) | ast.List(elts=nodes) | ast.Dict(values=nodes):
+                return _inside(set().union(*map(self._part, nodes)), "-")
             case ast.Call():
                 return self._called(node)
         return set()
+
+    def _part(self, node: ast.AST) -> set[Path]:
+        return _elements(self.paths(node.value)) if isinstance(node, ast.Starred) else self.paths(node)
 
     def _called(self, node: ast.Call) -> set[Path]:
         match node:
@@ -138,33 +150,36 @@ class _Body(ast.NodeVisitor):
                 return _inside(self.paths(of), name)
             case ast.Call(func=ast.Name(id="getattr"), args=[of, *_]):
                 return _inside(self.paths(of), "*")
-            case ast.Call(func=ast.Name(id=name), args=nodes) if name in _PASSING:
-                found: set[Path] = set().union(*map(self.paths, nodes))
-                return found | _inside(found, "*") if name == "next" else found
-            case ast.Call(func=ast.Attribute(value=of, attr=name)) if name in _CHILDREN:
+            case ast.Call(func=ast.Name(id="next"), args=[of, *_]):
+                return _elements(self.paths(of))
+            case ast.Call(func=ast.Name(id=name), args=[of, *_]) if name in _SAME:
                 return self.paths(of)
-            case ast.Call(func=ast.Attribute(value=of, attr=name)) if name in _DESCENDANTS:
-                return _inside(self.paths(of), "**")
+            case ast.Call(func=ast.Name(id=name), args=nodes) if name in _PAIRS:
+                return _inside(_elements(set().union(*map(self.paths, nodes))), "-", "-")
             case ast.Call(func=ast.Attribute(value=of, attr="get_submodule"), args=[ast.Constant(value=str() as name)]):
                 return _inside(self.paths(of), *name.split("."))
+            case ast.Call(func=ast.Attribute(value=of, attr=name)) if name in _HELD:
+                return _inside(self.paths(of), *_HELD[name])
         return set()
 
-    def elements(self, node: ast.AST) -> set[Path]:
-        """Modules that an element of what a node stands for may be: of a tuple written out, what stands there."""
-        found = self.paths(node)
-        return found | _inside(found, "*")
-
     def bind(self, target: ast.AST, value: ast.AST, *, loop: bool = False) -> None:
-        """A name is given, or several."""
-        if isinstance(target, ast.Name):
-            self.names.setdefault(target.id, set()).update(self.elements(value) if loop else self.paths(value))
-        elif isinstance(target, ast.Starred):
-            self.bind(target.value, value, loop=loop)
-        elif isinstance(target, ast.Tuple | ast.List):
-            parts = _side_by_side(value, loop)
-            apart = len(parts) == len(target.elts) and not any(isinstance(one, ast.Starred) for one in target.elts)
-            for number, name in enumerate(target.elts):
-                self.bind(name, parts[number] if apart else value, loop=loop or not apart)
+        """Give a name, or several, to a value or, in a loop, to each element of it."""
+        if isinstance(target, ast.Tuple | ast.List) and len(parts := _side_by_side(value, loop)) == len(target.elts):
+            for name, part in zip(target.elts, parts, strict=True):
+                self.bind(name, part, loop=loop)
+        else:
+            found = self.paths(value)
+            self._name(target, _elements(found) if loop else found)
+
+    def _name(self, target: ast.AST, found: set[Path]) -> None:
+        match target:
+            case ast.Name(id=name):
+                self.names.setdefault(name, set()).update(found)
+            case ast.Starred(value=inner):
+                self._name(inner, _inside(found, "-"))
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                for one in targets:
+                    self._name(one, _elements(found))
 
     # ------------------------------------------------------------------------------------------------- what a node does
 
@@ -252,6 +267,11 @@ def _inside(paths: Iterable[Path], *attributes: str) -> set[Path]:
     return {(*path, *attributes) for path in paths if len(path) < 16}
 
 
+def _elements(paths: Iterable[Path]) -> set[Path]:
+    """Each element of containers: of modules, or written out."""
+    return {path[:-1] if path[-1:] == ("-",) else (*path, "*") for path in paths if len(path) < 16}
+
+
 def _is_weight(node: ast.AST) -> TypeGuard[ast.Attribute]:
     return isinstance(node, ast.Attribute) and node.attr == "weight"
 
@@ -260,7 +280,7 @@ def _side_by_side(value: ast.AST, loop: bool) -> list[ast.AST]:
     """What stands for each of several names that are given at once, where the code says it part by part."""
     match value:
         case ast.Tuple(elts=parts) | ast.List(elts=parts) if not loop:
-            return list(parts)
+            return [] if any(isinstance(part, ast.Starred) for part in parts) else list(parts)
         case ast.Call(func=ast.Name(id="zip"), args=parts) if loop:
             return list(parts)
         case ast.Call(func=ast.Name(id="enumerate"), args=[part, *_]) if loop:
