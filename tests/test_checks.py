@@ -69,10 +69,17 @@ def test_check_range_refuses(value: float) -> None:
         checks.check_range("energy", "share", value, low=0, high=1)
 
 
-@pytest.mark.parametrize("value", [None, "0.3", [0.3], 1j])
+@pytest.mark.parametrize("value", [None, "0.3", [0.3], 1j, True])
 def test_check_range_wants_a_number(value: object) -> None:
     with pytest.raises(TypeError, match=rf"^energy: share must be a number, got {re.escape(repr(value))}\. Or none\.$"):
         checks.check_range("energy", "share", value, low=0, high=1, hint="Or none.")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["no", 0, 1.0, None])
+def test_check_flag_takes_no_word_for_a_flag(value: object) -> None:
+    checks.check_flag("convert", "linear", False)
+    with pytest.raises(TypeError, match=rf"^convert: linear must be True or False, got {re.escape(repr(value))}\.$"):
+        checks.check_flag("convert", "linear", value)
 
 
 def test_check_range_names_the_unit_and_the_remedy() -> None:

@@ -73,6 +73,12 @@ def check_count(who: str, argument: str, value: object, *, low: int = 1) -> None
         raise ValueError(f"{who}: {argument} must be a whole number of {low} or more, got {value!r}.")
 
 
+def check_flag(who: str, argument: str, value: object) -> None:
+    """Raise TypeError unless `value` is True or False: a word is neither, though "no" would count as a yes."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{who}: {argument} must be True or False, got {value!r}.")
+
+
 def check_range(
     who: str,
     argument: str,
@@ -83,9 +89,9 @@ def check_range(
     unit: str = "",
     hint: str = "",
 ) -> None:
-    """Raise ValueError unless `low <= value <= high` (NaN never passes), TypeError if `value` is no number."""
+    """Raise ValueError unless `low <= value <= high` (NaN never passes), TypeError if `value` is no number, as True."""
     given: object = value
-    if not isinstance(given, numbers.Real):
+    if isinstance(given, bool) or not isinstance(given, numbers.Real):
         raise TypeError(f"{who}: {argument} must be a number, got {value!r}." + (f" {hint}" if hint else ""))
     if not low <= value <= high:
         interval = f"[{low:g}, {high:g}]" + (f" {unit}" if unit else "")

@@ -98,9 +98,12 @@ def test_finite_at_every_length(name: str, norm: float) -> None:
         (lambda: Segmented(beta=-1.0), r"Segmented: beta must lie in \[0, 1e\+06\], got -1"),
         (lambda: Mix(beta=-1.0), r"Mix: beta must lie in \[0, 1e\+06\], got -1"),
         (lambda: Power(exponent=3.0), r"Power: exponent must lie in \[-1, 2\], got 3"),
+        (lambda: Ball(relative="false"), r"Ball: relative must be True or False, got 'false'"),
+        (lambda: Ball(learnable="no"), r"Ball: learnable must be True or False, got 'no'"),
+        (lambda: Ball(radius=True), r"Ball: radius must be a number, got True"),
     ],
 )
 def test_numbers_out_of_range(make: object, message: str) -> None:
     assert callable(make)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()

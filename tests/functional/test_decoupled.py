@@ -433,10 +433,31 @@ IMAGES, KERNELS = torch.zeros(2, 4, 6, 5), torch.zeros(6, 4, 3, 3)
             ValueError,
             r"decoupled_conv2d: radius must be above 0, got -1\.",
         ),
+        *[
+            (
+                lambda stride=stride: decoupled_conv2d(IMAGES, KERNELS, stride=stride),
+                ValueError,
+                r"decoupled_conv2d: stride must be a whole number of 1 or more, or 2 of them, got",
+            )
+            for stride in (1.5, None, "1", True, 0)
+        ],
+        *[
+            (
+                lambda name=name: decoupled_conv2d(IMAGES, KERNELS, **{name: 1.0}),
+                TypeError,
+                rf"decoupled_conv2d: expected {name} to be a torch\.Tensor, got float",
+            )
+            for name in ("k", "radius", "bias", "gain", "mean_norm")
+        ],
         (
-            lambda: decoupled_conv2d(IMAGES, KERNELS, stride=1.5),
+            lambda: decoupled_conv2d(IMAGES, KERNELS, magnitude="tanh", mean_norm=torch.tensor(-1.0)),
             ValueError,
-            r"stride must be a whole number .* got 1\.5",
+            r"decoupled_conv2d: mean_norm must be 0 or above, got -1\.",
+        ),
+        (
+            lambda: decoupled_conv2d(IMAGES, KERNELS[:, :, :0]),
+            ValueError,
+            r"decoupled_conv2d: a kernel needs at least one point, got weight",
         ),
         (
             lambda: decoupled_linear(torch.zeros(2, 3), torch.zeros(5, 4)),

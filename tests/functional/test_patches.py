@@ -46,6 +46,9 @@ def test_a_dense_weight_takes_vectors() -> None:
         (lambda: patch_norms(torch.zeros(2, 3), 3), r"patch_norms: expected input \(N, C, L\), \(N, C, H, W\)"),
         (lambda: patch_norms(torch.zeros(2, 3, 9), 3, groups=2), r"C divisible by groups=2, got shape \(2, 3, 9\)"),
         (lambda: patch_norms(torch.zeros(2, 3, 9), (3, 3)), r"kernel_size must be a whole number of 1 or more, or 1"),
+        (lambda: patch_norms(torch.zeros(2, 3, 9), "3"), r"kernel_size must be a whole number of 1 or more, or 1"),
+        (lambda: patch_norms(torch.zeros(2, 3, 9), 3, eps=-1.0), r"patch_norms: eps must lie in \[0, inf\], got -1"),
+        (lambda: patch_norms(torch.zeros(2, 3, 9), 3, groups=0), r"patch_norms: groups must be a whole number of 1"),
         (
             lambda: patch_cosines(torch.zeros(2, 3), torch.zeros(3)),
             r"patch_cosines: expected weight \(O, D\) or \(O, C / groups, \*size\), got shape \(3,\)",

@@ -325,6 +325,18 @@ def test_repr_says_what_it_is() -> None:
     assert text.endswith("eps=0.0001, weighting='linear', gain=True)")
 
 
+def test_a_running_norm_that_was_saved_narrow_is_read_wide() -> None:
+    layer = hs.nn.DecoupledConv2d(3, 4, 3, magnitude="ball")
+    state = {
+        name: value.bfloat16() if value.is_floating_point() else value for name, value in layer.state_dict().items()
+    }
+    layer.load_state_dict(state, assign=True)
+    assert layer.running_norm is not None
+    assert (layer.weight.dtype, layer.running_norm.dtype) == (torch.bfloat16, torch.float32)
+    layer(torch.ones(1, 3, 8, 8, dtype=torch.bfloat16))
+    assert layer.running_norm.item() == pytest.approx(27**0.5, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -332,10 +344,12 @@ def test_repr_says_what_it_is() -> None:
         ({"magnitude": "bal"}, r"unknown magnitude 'bal'.*did you mean 'ball'"),
         ({"weighting": "x"}, r"DecoupledConv2d: unknown weighting 'x': choose joint, linear, separate"),
         ({"eps": 2.0}, r"DecoupledConv2d: eps must lie in \[0, 1\], got 2"),
+        ({"eps": True}, r"DecoupledConv2d: eps must be a number, got True"),
+        ({"gain": "no"}, r"DecoupledConv2d: gain must be True or False, got 'no'"),
     ],
 )
 def test_what_is_wrong_is_said(how: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         hs.nn.DecoupledConv2d(3, 4, 3, **how)
 
 

@@ -370,3 +370,8 @@ def test_wrong_tensors_are_refused_in_words() -> None:
     words = r"SphereLSTMCell: expected c of hx \(4,\) beside input \(3,\), got \(1, 4\)\."
     with pytest.raises(ValueError, match=words):
         cell(x[0], (torch.ones(4), torch.ones(1, 4)))
+    for wrong, got in ((torch.ones(5, 4), "Tensor"), ((torch.ones(5, 4),) * 3, "tuple of 3")):
+        with pytest.raises(
+            TypeError, match=rf"SphereLSTMCell: expected hx to be a pair \(h, c\) of tensors, got {got}"
+        ):
+            cell(x, wrong)  # type: ignore[arg-type]

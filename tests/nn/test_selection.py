@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import pytest
 from torch import nn
+from torch.ao.nn.quantized.dynamic import Linear
 
 from hypersphere.nn import MarginHead
 from hypersphere.nn.selection import is_head, name_patterns, output_layers, unmatched
@@ -26,6 +28,12 @@ def test_patterns_cross_dots_and_one_needs_no_brackets() -> None:
     assert name_patterns([pattern, "head"]) == (pattern, *name_patterns("head"))
 
 
+@pytest.mark.parametrize("given", [4, [4], None])
+def test_what_is_no_pattern(given: object) -> None:
+    with pytest.raises(TypeError, match="patterns of layer names: expected a string or a sequence of strings, got"):
+        name_patterns(given)  # type: ignore[arg-type]
+
+
 def test_a_pattern_without_a_layer_is_told_with_the_nearest_name() -> None:
     patterns = name_patterns(["conv1", "conf2", "zzz"])
     assert unmatched("include", patterns, ["conv1", "conv2"]) == [
@@ -44,3 +52,5 @@ def test_heads_come_first_then_what_the_model_says_then_the_last_linear() -> Non
     attention = nn.MultiheadAttention(4, 2)
     assert output_layers([attention], [layers[0], attention.out_proj]) == {id(layers[0])}
     assert output_layers([nn.Conv2d(1, 2, 3)], [nn.Conv2d(1, 2, 3)]) == set()
+    quantised = Linear(4, 2)
+    assert output_layers([quantised], [*layers[1:], quantised]) == {id(quantised)}

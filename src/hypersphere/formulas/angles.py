@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypersphere.checks import check_range
+from hypersphere.checks import check_flag, check_range
 from hypersphere.formulas.arccos import arc_sine, inverse_sine
 from hypersphere.formulas.specs import as_spec
 
@@ -153,6 +153,7 @@ class Sigmoid(Angle):
     learnable: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("Sigmoid", "learnable", self.learnable)
         check_range("Sigmoid", "k", self.k, low=1e-3, high=1e3, unit="radians")
         if self.learnable:
             check_range(

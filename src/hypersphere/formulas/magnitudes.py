@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hypersphere.checks import check_range
+from hypersphere.checks import check_flag, check_range
 from hypersphere.formulas.specs import as_spec
 
 __all__ = [
@@ -59,6 +59,8 @@ class Magnitude(abc.ABC):
 
     def __post_init__(self) -> None:
         check_range(type(self).__name__, "alpha", self.alpha, low=1e-6, high=1e6)
+        check_flag(type(self).__name__, "relative", self.relative)
+        check_flag(type(self).__name__, "learnable", self.learnable)
 
     @abc.abstractmethod
     def value(self, norm: Tensor, parameter: Tensor | None = None) -> Tensor:

@@ -146,6 +146,8 @@ def batched(who: str, input: Tensor, weight: Tensor, dims: int, groups: int) -> 
             f"{who}: expected weight ({', '.join(['O', 'C / groups', 'kT', 'kH', 'kW'][: 2 + dims])}), "
             f"got shape {tuple(weight.shape)}."
         )
+    if 0 in weight.shape[2:]:
+        raise ValueError(f"{who}: a kernel needs at least one point, got weight {tuple(weight.shape)}.")
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"{who}: groups must divide the {weight.shape[0]} kernels, got {groups!r}.")
     axis = input.ndim - 1 - dims
@@ -199,7 +201,8 @@ def sizes_of(who: str, argument: str, value: Size, dims: int, *, low: int) -> tu
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dims
     if len(sizes) == 1:
         sizes *= dims
-    whole = all(not isinstance(side, float) and side >= low for side in sizes)
+    # whole are numbers of Python and numpy, and those that a compiler has not fixed yet
+    whole = all(not isinstance(side, bool) and hasattr(side, "__index__") and side >= low for side in sizes)
     if len(sizes) != dims or not whole:
         raise ValueError(
             f"{who}: {argument} must be a whole number of {low} or more, or {dims} of them, got {value!r}."

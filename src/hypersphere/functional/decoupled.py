@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hypersphere.checks import check_choice, check_range
+from hypersphere.checks import check_choice, check_floating, check_range
 from hypersphere.formulas.angles import Angle, AngleLike, as_angle
 from hypersphere.formulas.directions import divide_rows, kernel_lengths, narrow, widen, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, MagnitudeLike, as_magnitude
@@ -380,7 +380,10 @@ def _factor(magnitude: Magnitude, weighting: str | None, lengths: Tensor, parame
 def _check_outputs(who: str, weight: Tensor, **given: tuple[Tensor | None, bool]) -> None:
     """Whether what there is one of for each output has that many, or, where that is allowed, is a single number."""
     for name, (values, single) in given.items():
-        if values is not None and values.shape != weight.shape[:1] and not (single and values.ndim == 0):
+        if values is None:
+            continue
+        check_floating(who, name, values)
+        if values.shape != weight.shape[:1] and not (single and values.ndim == 0):
             shapes = f"({weight.shape[0]},)" + (" or ()" if single else "")
             raise ValueError(
                 f"{who}: expected {name} {shapes} for weight {tuple(weight.shape)}, got shape {tuple(values.shape)}."
@@ -402,15 +405,15 @@ def _check_wanted(who: str, angle: Angle, magnitude: Magnitude, **given: Tensor 
         if not wanted[name]:
             user = f"angle {angle}" if name == "k" else f"magnitude {magnitude}"
             raise ValueError(f"{who}: {user} has no use for {name}. Leave it out.")
+        check_floating(who, name, values)
         if name in ("exponent", "mean_norm") and values.ndim:
             raise ValueError(f"{who}: expected {name} (), got shape {tuple(values.shape)}.")
-        if (
-            name in ("k", "radius")
-            and values.device.type == "cpu"
-            and not reasons_not(values)
-            and not (values > 0).all()
-        ):
-            raise ValueError(f"{who}: {name} must be above 0, got {float(values.min()):g}.")
+        if name == "exponent" or values.device.type != "cpu" or reasons_not(values):
+            continue
+        # a mean norm of zero is that of images that are
+        if not ((values >= 0) if name == "mean_norm" else (values > 0)).all():
+            words = "0 or above" if name == "mean_norm" else "above 0"
+            raise ValueError(f"{who}: {name} must be {words}, got {float(values.min()):g}.")
 
 
 def _cast(inputs: Tensor, dtype: torch.dtype) -> Tensor:

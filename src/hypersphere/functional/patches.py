@@ -6,7 +6,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from hypersphere.checks import check_floating
+from hypersphere.checks import check_count, check_floating, check_range
 from hypersphere.formulas.angles import Cosine
 from hypersphere.formulas.directions import widen, working_dtype
 from hypersphere.formulas.magnitudes import Sphere
@@ -48,8 +48,10 @@ def patch_norms(
     """
     who = "patch_norms"
     check_floating(who, "input", input)
+    check_range(who, "eps", eps, low=0.0)
+    check_count(who, "groups", groups)
     dims = input.ndim - 2
-    if not 1 <= dims <= 3 or groups < 1 or input.shape[1] % groups:
+    if not 1 <= dims <= 3 or input.shape[1] % groups:
         raise ValueError(
             f"{who}: expected input (N, C, L), (N, C, H, W) or (N, C, T, H, W) with C divisible by groups={groups}, "
             f"got shape {tuple(input.shape)}."

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hypersphere.checks import check_choice, check_range
+from hypersphere.checks import check_choice, check_flag, check_range
 from hypersphere.formulas.angles import AngleLike, as_angle, k_from_raw, raw_from_k
 from hypersphere.formulas.directions import working_dtype
 from hypersphere.formulas.magnitudes import MagnitudeLike, as_magnitude, radius_from_raw, raw_from_radius
@@ -57,6 +57,7 @@ class DecoupledLayer(nn.Module):
         """Check the operator and make its parameters; after the constructor of the torch layer."""
         who = type(self).__name__
         check_range(who, "eps", eps, low=0.0, high=1.0)
+        check_flag(who, "gain", gain)
         if weighting is not None:
             check_choice(who, "weighting", weighting, list(WEIGHTINGS))
         self.angle = as_angle(angle)
@@ -190,6 +191,12 @@ class DecoupledLayer(nn.Module):
         if kept is not None and self.running_norm.dtype not in (torch.float32, torch.float64):  # type: ignore[union-attr]
             self.running_norm = kept.to(self.running_norm.device)  # type: ignore[union-attr]
         return module
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        """Read as any module does, but for the dtype of the running norm, which `assign=True` would take over."""
+        super()._load_from_state_dict(*args)
+        if self.running_norm is not None:
+            self.running_norm = self.running_norm.to(working_dtype(self.running_norm.dtype))
 
     def _convolve(self, input: Tensor) -> Tensor:
         """As the convolution of torch does, other kinds of padding included."""

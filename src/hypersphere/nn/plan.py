@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
-from hypersphere.checks import problems
+from hypersphere.checks import check_flag, problems
 from hypersphere.formulas.angles import AngleLike
 from hypersphere.formulas.magnitudes import MagnitudeLike
 from hypersphere.nn.decoupled import (
@@ -24,7 +24,15 @@ from hypersphere.nn.decoupled import (
     DecoupledLinear,
 )
 from hypersphere.nn.reading import reads_weight
-from hypersphere.nn.selection import NamePattern, Patterns, is_head, name_patterns, output_layers, unmatched
+from hypersphere.nn.selection import (
+    NamePattern,
+    Patterns,
+    is_head,
+    is_quantised,
+    name_patterns,
+    output_layers,
+    unmatched,
+)
 
 __all__ = [
     "FORMS",
@@ -206,6 +214,7 @@ def planned(
     output: Patterns | None,
 ) -> list[tuple[Place, PlannedLayer]]:
     """The rows of a plan beside the modules that they speak of."""
+    check_flag(who, "linear", linear)
     # speaks up for wrong options before anything is looked at
     DecoupledLinear(1, 1, device="meta", **options)
     layers = [place for place in places if _is_layer(place.module)]
@@ -241,17 +250,12 @@ def planned(
 
 def _is_layer(module: nn.Module) -> bool:
     """Whether a plan has a row for this module."""
-    if reason_closed(module) or isinstance(module, _ConvNd | nn.Linear) or _is_quantised(module):
+    if reason_closed(module) or isinstance(module, _ConvNd | nn.Linear) or is_quantised(module):
         return True
     return any(
         not isinstance(parameter, UninitializedParameter) and parameter.ndim >= 2
         for parameter in module.parameters(recurse=False)
     )
-
-
-def _is_quantised(module: nn.Module) -> bool:
-    # such a layer gives its weight by a method
-    return "quantized" in type(module).__module__ and callable(getattr(module, "weight", None))
 
 
 def _refusal(place: Place) -> str | None:
@@ -266,7 +270,7 @@ def _refusal(place: Place) -> str | None:
             return f"is held by {_kind(holder)}, which reads its weight without calling it"
     if isinstance(module, _ConvTransposeNd):
         return "is a transposed convolution, in which no patch meets a kernel"
-    if _is_quantised(module):
+    if is_quantised(module):
         return "is quantised; convert before that"
     if hasattr(type(module), "margin_logits"):
         return "is a head, which has margins of its own"
@@ -305,7 +309,11 @@ def _left_ordinary(module: nn.Module, linear: bool, outputs: set[int]) -> str | 
 def _outputs(model: nn.Module, places: Sequence[Place]) -> set[int]:
     """Identities of the output layers, where a model without `Linear` may end in a convolution."""
     modules = [place.module for place in places]
-    layers = [module for module in modules if is_head(module) or isinstance(module, _ConvNd | nn.Linear)]
+    layers = [
+        module
+        for module in modules
+        if is_head(module) or is_quantised(module) or isinstance(module, _ConvNd | nn.Linear)
+    ]
     if found := output_layers([model], layers):
         return found
     trained = [module for module in modules if next(module.parameters(recurse=False), None) is not None]

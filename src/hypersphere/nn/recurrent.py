@@ -344,6 +344,10 @@ class SphereLSTMCell(_SphereCell):
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The next (h, c) of an input and the pair before it."""
+        given: object = hx
+        if given is not None and not (isinstance(given, tuple | list) and len(given) == 2):
+            found = type(given).__name__ + (f" of {len(given)}" if isinstance(given, tuple | list) else "")
+            raise TypeError(f"SphereLSTMCell: expected hx to be a pair (h, c) of tensors, got {found}.")
         hidden, cell = (None, None) if hx is None else hx
         x = self._read_input(input)
         h, c = self._read_state("h of hx", hidden, input), self._read_state("c of hx", cell, input)

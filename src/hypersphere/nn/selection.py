@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -13,7 +13,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from hypersphere.checks import nearest
 
-__all__ = ["NamePattern", "Patterns", "is_head", "name_patterns", "output_layers", "unmatched"]
+__all__ = ["NamePattern", "Patterns", "is_head", "is_quantised", "name_patterns", "output_layers", "unmatched"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ Patterns = str | Sequence[str | NamePattern]
 def name_patterns(given: Patterns) -> tuple[NamePattern, ...]:
     """Patterns ready to match; a single one may come without its brackets."""
     given = (given,) if isinstance(given, str) else given
+    if not isinstance(given, Iterable) or not all(isinstance(item, str | NamePattern) for item in given):
+        raise TypeError(f"patterns of layer names: expected a string or a sequence of strings, got {given!r}.")
     return tuple(
         item if isinstance(item, NamePattern) else NamePattern(item, re.compile(fnmatch.translate(item)))
         for item in given
@@ -61,6 +63,11 @@ def is_head(layer: nn.Module) -> bool:
     return hasattr(type(layer), "margin_logits") and hasattr(layer, "weight")
 
 
+def is_quantised(layer: nn.Module) -> bool:
+    """Whether a module is one of torch's quantised layers, which give their weight by a method."""
+    return "quantized" in type(layer).__module__ and callable(getattr(layer, "weight", None))
+
+
 def output_layers(roots: Sequence[nn.Module], layers: Sequence[nn.Module]) -> set[int]:
     """Identities of the output layers among `layers`, where nobody has named them; empty if there is none.
 
@@ -80,6 +87,7 @@ def output_layers(roots: Sequence[nn.Module], layers: Sequence[nn.Module]) -> se
     linear = [
         id(layer)
         for layer in layers
-        if isinstance(layer, nn.Linear) and not isinstance(layer, NonDynamicallyQuantizableLinear)
+        if (isinstance(layer, nn.Linear) and not isinstance(layer, NonDynamicallyQuantizableLinear))
+        or (is_quantised(layer) and type(layer).__name__ == "Linear")
     ]
     return set(linear[-1:])
