@@ -74,15 +74,22 @@ def measure(network: str, stage: str, rate: float, seed: int, runs: Path, thread
     key = {"network": network, "stage": stage, "rate": rate, "seed": seed}
     if any(key.items() <= line.items() for line in entries(STUDY)):
         return
+    folder, words, failure = trained(network, stage, rate, seed, runs, threads)
+    found: dict[str, Any] = dict(key) | {"epochs": EPOCHS[stage], "command": " ".join(words).replace(str(runs), "runs")}
+    append(STUDY, found | (outcome(folder, stage) if failure is None else {"failed": failure}))
+
+
+def trained(
+    network: str, stage: str, rate: float, seed: int, runs: Path, threads: int
+) -> tuple[Path, list[str], str | None]:
+    """Train once, or go on with it; the run folder, the command, and what it said if it failed."""
     folder = runs / stage / f"{network}-{rate:g}-{seed}"
     recipe, own = NETWORKS[network]
     settings = SETTINGS | own | {"optimizer.rate": rate, "training.seed": seed, "training.threads": threads}
     settings |= {"training.epochs": EPOCHS[stage], "training.steps": "null"}
     if stage == "tune":
         settings["data.validation"] = 0.1
-    words, failure = train(recipe, folder, settings)
-    found: dict[str, Any] = dict(key) | {"epochs": EPOCHS[stage], "command": " ".join(words).replace(str(runs), "runs")}
-    append(STUDY, found | (outcome(folder, stage) if failure is None else {"failed": failure}))
+    return folder, *train(recipe, folder, settings)
 
 
 def outcome(folder: Path, stage: str) -> dict[str, Any]:
