@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 from torch._inductor.utils import run_fw_bw_and_get_code
 
+from hypersphere.formulas.angles import ANGLES
+from hypersphere.formulas.magnitudes import MAGNITUDES
 from hypersphere.functional import decoupled_conv2d
 
 
@@ -38,6 +41,32 @@ def test_compiled_in_one_graph_equals_eager(angle: str, magnitude: str, weightin
         results.append((output.detach(), *torch.autograd.grad(output.square().sum(), (inputs, weight))))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("angle", "magnitude"), list(itertools.product(ANGLES, MAGNITUDES)))
+def test_every_pair_in_one_graph_equals_eager(angle: str, magnitude: str) -> None:
+    """With everything given that can be learned of the pair."""
+    torch.compiler.reset()
+    learned = {"gain": normal(6, seed=3)}
+    if ANGLES[angle].learnable:
+        learned["k"] = normal(6, seed=4).abs() + 0.1
+    if MAGNITUDES[magnitude].learnable:
+        learned[MAGNITUDES[magnitude].parameter] = (
+            torch.tensor(0.3).double() if magnitude == "power" else normal(6, seed=5).abs() + 0.3
+        )
+    tensors = [x.requires_grad_() for x in (normal(2, 4, 6, 5), normal(6, 4, 3, 3, seed=1), *learned.values())]
+
+    def function(inputs: Tensor, weight: Tensor, *values: Tensor) -> Tensor:
+        given: dict[str, Any] = dict(zip(learned, values, strict=True))
+        return decoupled_conv2d(inputs, weight, padding=1, angle=angle, magnitude=magnitude, **given)
+
+    results = []
+    for run in (function, torch.compile(lambda *x: function(*x), fullgraph=True, backend="aot_eager")):
+        output = run(*tensors)
+        results.append((output.detach(), *torch.autograd.grad(output.square().sum(), tensors)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.slow
