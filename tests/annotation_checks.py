@@ -30,7 +30,7 @@ def checked(item: Any) -> Any:
     """The function (or dataclass) `item`, raising `TypeCheckError` where a call that it accepts breaks an annotation.
 
     A call that breaks an annotation and that the function refuses itself ends in the function's own words, so tests of
-    error messages see what a user sees. While torch compiles or exports, nothing is checked.
+    error messages see what a user sees. While torch compiles, exports or traces, nothing is checked.
     """
     if isinstance(item, type):
         if getattr(item, "_is_protocol", False):
@@ -45,10 +45,11 @@ def checked(item: Any) -> Any:
         return item
     guarded = _guarded(item)
     broken, is_compiling = jaxtyping.TypeCheckError, torch.compiler.is_compiling
+    is_tracing = torch.fx._symbolic_trace.is_fx_tracing
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if is_compiling():
+        if is_compiling() or is_tracing():
             return item(*args, **kwargs)
         try:
             return guarded(*args, **dict(kwargs))

@@ -353,6 +353,20 @@ def test_what_is_wrong_is_said(how: dict[str, Any], message: str) -> None:
         hs.nn.DecoupledConv2d(3, 4, 3, **how)
 
 
+@pytest.mark.parametrize("magnitude", ["sphere", "ball", "power", "learned_tanh"])
+@pytest.mark.parametrize("angle", ["cosine", "learned_sigmoid"])
+def test_a_graph_by_fx_computes_the_same(angle: str, magnitude: str) -> None:
+    model = nn.Sequential(
+        hs.nn.DecoupledConv2d(3, 4, 3, padding="same", angle=angle, magnitude=magnitude, gain=True),
+        nn.ReLU(),
+        hs.nn.DecoupledConv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+    ).eval()
+    graph = torch.fx.symbolic_trace(model)
+    for size in (8, 5):
+        images = torch.randn(2, 3, size, size)
+        torch.testing.assert_close(graph(images), model(images), rtol=0, atol=0)
+
+
 def test_unit_kernels() -> None:
     weight = normal(4, 3, 2, 2)
     unit, lengths = unit_kernels(weight, 0.25)

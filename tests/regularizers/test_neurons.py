@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from hypersphere.nn import MarginHead
-from hypersphere.regularizers import neurons
-from hypersphere.regularizers.neurons import neurons_in_any_order
+from hypersphere.regularizers import HypersphericalEnergy, neurons
+from hypersphere.regularizers.neurons import has_neurons, neurons_in_any_order
 
 CONVOLUTIONS = [nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
 
@@ -139,6 +141,21 @@ def test_subclasses_follow_their_parent_and_others_can_be_registered() -> None:
         return {"": layer.weight.T}
 
     assert neurons(Transposed())[""].shape == (3, 5)
+
+
+def test_types_that_are_gone_are_nothing_to_compiled_code() -> None:
+    """The dispatch remembers types by weak references; code that was guarded by them is made again, or fails."""
+    torch.compiler.reset()
+    kinds = [type(f"Kind{number}", (nn.Module,), {}) for number in range(3)]
+    assert not any(has_neurons(kind()) for kind in kinds)
+    model, energy = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 6)), HypersphericalEnergy()
+    counter = CompileCounterWithBackend("aot_eager")
+    step = torch.compile(lambda: energy(model), fullgraph=True, backend=counter)
+    first = step()
+    kinds.clear()
+    gc.collect()
+    assert step() == first
+    assert counter.frame_count == 1
 
 
 def test_gradients_reach_what_a_parametrisation_trains() -> None:

@@ -26,6 +26,9 @@ __all__ = [
 
 Size = int | tuple[int, ...]
 
+# one node of a graph by torch.fx, which cannot follow what is decided by shapes and dtypes
+torch.fx.wrap("decouple")
+
 
 class DecoupledLayer(nn.Module):
     """What decoupled layers add to those of torch: the operator, and what is learned of it.

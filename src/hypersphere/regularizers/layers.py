@@ -11,7 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from hypersphere.checks import problems
 from hypersphere.nn.selection import NamePattern, Patterns, name_patterns, output_layers, unmatched
-from hypersphere.regularizers.neurons import has_neurons, neurons, neurons_in_any_order
+from hypersphere.regularizers.neurons import has_neurons, neurons_in_any_order, rule_for
 
 __all__ = ["NeuronLayer", "NeuronLayers", "find_neurons"]
 
@@ -111,7 +111,8 @@ def find_neurons(
         if reason:
             skipped[owner] = reason
             continue
-        for part, weight in (neurons_in_any_order(module) if any_order else neurons(module)).items():
+        rule = neurons_in_any_order if any_order else rule_for(type(module))
+        for part, weight in rule(module).items():
             name = f"{owner}.{part}" if part else owner
             names += [name] if part else []
             reason = _left_out(name, owner, include, exclude) or _no_directions(name, weight)

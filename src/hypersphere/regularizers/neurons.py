@@ -26,7 +26,10 @@ your own, or one that keeps its weight transposed, register a rule::
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.prune import BasePruningMethod
@@ -35,7 +38,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from hypersphere.nn.selection import is_head
 
-__all__ = ["has_neurons", "neurons", "neurons_in_any_order"]
+__all__ = ["has_neurons", "neurons", "neurons_in_any_order", "rule_for"]
 
 
 @functools.singledispatch
@@ -58,7 +61,29 @@ def neurons(layer: nn.Module) -> dict[str, Tensor]:
 
 def has_neurons(layer: nn.Module) -> bool:
     """Whether a rule knows this type of layer; no weight is read for the answer."""
-    return is_head(layer) or neurons.dispatch(type(layer)) is not neurons.dispatch(object)
+    return is_head(layer) or _number_of_rule(type(layer)) != _number_of_rule(object)
+
+
+def rule_for(kind: type) -> Callable[[Any], dict[str, Tensor]]:
+    """What `neurons` calls for a type of layer."""
+    number: int = _number_of_rule(kind)
+    return _RULES[number]
+
+
+_RULES: list[Callable[[Any], dict[str, Tensor]]] = []
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _number_of_rule(kind: type) -> int:
+    """Its place in `_RULES`, a number because that is what compilers can take for granted.
+
+    Tracing through the dispatch, they would guard the weak references in which it remembers types, and compile again,
+    or fail, when a type that has nothing to do with the model is gone.
+    """
+    rule = neurons.dispatch(kind)
+    if rule not in _RULES:
+        _RULES.append(rule)
+    return _RULES.index(rule)
 
 
 @neurons.register(nn.Linear)
@@ -93,8 +118,9 @@ def neurons_in_any_order(layer: nn.Module) -> dict[str, Tensor]:
     A filter in `channels_last` has its channels side by side. Flattening it as `neurons` does copies the weight, and
     its gradient comes in another layout than that of the loss, which makes their sum slow.
     """
-    if neurons.dispatch(type(layer)) is not _convolution:
-        return neurons(layer)
+    rule = rule_for(type(layer))
+    if rule is not _convolution:
+        return rule(layer)
     assert isinstance(layer, _ConvNd)
     weight = _weight(layer)
     channels_last = weight.movedim(1, -1)
