@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,6 +57,24 @@ class Property(Base):
         return self.called(x) @ self.matrix
 
 
+class Cached(Base):
+    @functools.cached_property
+    def matrix(self) -> Tensor:
+        return self.read.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(x) @ self.matrix
+
+
+class Static(Base):
+    @staticmethod
+    def product(x: Tensor, layer: nn.Linear) -> Tensor:
+        return F.linear(x, layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(self.product(x, self.read))
+
+
 class Handed(Base):
     def product(self, x: Tensor, layer: nn.Linear) -> Tensor:
         return F.linear(x, layer.weight)
@@ -63,6 +84,23 @@ class Handed(Base):
 
 
 class OfTheParent(Direct):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+def decorated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @functools.wraps(function)
+    def wrapper(*args: object) -> Tensor:
+        return function(*args)
+
+    return wrapper
+
+
+class Decorated(Direct):
+    # compared with a function, it is neither true nor false
+    table = torch.zeros(2)
+
+    @decorated
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x)
 
@@ -91,7 +129,22 @@ class Either(Base):
 
 
 @pytest.mark.parametrize(
-    "kind", [Direct, Alias, OfAWeight, Looked, Property, Handed, OfTheParent, Passed, Outside, Either]
+    "kind",
+    [
+        Direct,
+        Alias,
+        OfAWeight,
+        Looked,
+        Property,
+        Cached,
+        Static,
+        Handed,
+        OfTheParent,
+        Decorated,
+        Passed,
+        Outside,
+        Either,
+    ],
 )
 def test_a_weight_that_is_taken(kind: type[Base]) -> None:
     model = kind()
@@ -209,13 +262,22 @@ class Compiled(nn.Module):
     forward = torch.add
 
 
+class Partial(nn.Module):
+    forward = functools.partialmethod(torch.add)
+
+
+Executed: dict[str, type[nn.Module]] = {}
+exec("class Found(Module):\n def forward(self, x):\n  return x @ self.read.weight", {"Module": nn.Module}, Executed)
+
+
 def test_what_does_not_count() -> None:
     model = Asking()
     model(torch.ones(2, 2))
     assert not reads_weight(model, ("read",))
     assert not reads_weight(model, ("many", "0"))
     # nobody knows what happens in there
-    assert not reads_weight(Compiled(), ("read",))
+    for kind in (Compiled, Partial, Executed["Found"]):
+        assert not reads_weight(kind(), ("read",))
 
 
 def test_layers_of_torch() -> None:

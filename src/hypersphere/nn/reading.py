@@ -87,7 +87,7 @@ class _Call:
         names = self.parameters
         # a method knows itself; a function only what it was given
         self.given = {names[0]: frozenset({()})} if given is None and names else dict(given or {})
-        self.key = self.function, tuple(sorted(self.given.items()))
+        self.key = id(self.function), tuple(sorted(self.given.items()))
 
     @property
     def parameters(self) -> list[str]:
@@ -216,7 +216,7 @@ class _Body(ast.NodeVisitor):
             self.visit(node.value.value)
             return
         owners = self.paths(node.value)
-        if node.attr == "weight":
+        if node.attr == "weight" and isinstance(node.ctx, ast.Load):
             self.read |= owners
         if () in owners:
             self._follow(node.attr, self.call.kind.__mro__)
@@ -231,27 +231,38 @@ class _Body(ast.NodeVisitor):
                 self.read |= self.paths(of)
             case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name), _:
                 kinds = self.call.kind.__mro__
-                owners = [number for number, one in enumerate(kinds) if self.call.function in vars(one).values()]
-                self._follow(name, kinds[owners[0] + 1 :] if owners else ())
+                places = [number for number, one in enumerate(kinds) if self._stands_in(one)]
+                self._follow(name, kinds[places[0] + 1 :] if places else ())
             case ast.Attribute(value=of, attr=name), _ if () in self.paths(of):
                 self._follow(name, self.call.kind.__mro__, node)
             case ast.Name(id=name), _:
                 self._enter(getattr(self.call.function, "__globals__", {}).get(name), node, 0)
         self.generic_visit(node)
 
+    def _stands_in(self, kind: type) -> bool:
+        bare = (inspect.unwrap(one) for one in vars(kind).values() if isinstance(one, FunctionType))
+        return any(one is self.call.function for one in bare)
+
     def _follow(self, name: str, kinds: Iterable[type], node: ast.Call | None = None) -> None:
         """A method or property of the class itself, by the first class that has it."""
-        found = next((vars(kind)[name] for kind in kinds if name in vars(kind) and kind is not nn.Module), None)
-        found = getattr(found, "fget", getattr(found, "__func__", found))
-        if not isinstance(found, FunctionType):
-            return
-        self.calls.append(_Call(self.call.kind, found))
-        if node is not None:
-            self._enter(found, node, 1)
+        given = next((vars(kind)[name] for kind in kinds if name in vars(kind) and kind is not nn.Module), None)
+        match given:
+            case property(fget=found) | functools.cached_property(func=found) | classmethod(__func__=found):
+                pass
+            case staticmethod(__func__=found):
+                if node is not None:
+                    self._enter(found, node, 0)
+                return
+            case found:
+                pass
+        if isinstance(found, FunctionType):
+            self.calls.append(_Call(self.call.kind, found))
+            if node is not None:
+                self._enter(found, node, 1)
 
     def _enter(self, function: object, node: ast.Call, skipped: int) -> None:
         """A function that is handed what lies inside the module."""
-        if not isinstance(function, FunctionType) or function.__module__.split(".")[0] == "torch":
+        if not isinstance(function, FunctionType) or str(function.__module__).split(".")[0] == "torch":
             return
         call = _Call(self.call.kind, function, {})
         given = dict(zip(call.parameters[skipped:], node.args, strict=False))
