@@ -243,6 +243,30 @@ def test_layers_further_inside() -> None:
     assert not reads_weight(everywhere, ("inner", "0"))
 
 
+class Tree(nn.Module):
+    """Walks down both of its sides and reads what it finds: paths double with every step."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.left, self.right = (Tree(depth - 1) if depth else None for _ in range(2))
+
+    def walk(self, node: Tree, x: Tensor) -> Tensor:
+        for side in (node.left, node.right):
+            x = self.walk(side, x) if side is not None else x
+        return F.linear(x, node.layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.walk(self, x)
+
+
+def test_recursion_ends() -> None:
+    model = Tree(2)
+    model(torch.ones(2, 2))
+    assert reads_weight(model, ("layer",))
+    assert reads_weight(model, ("left", "right", "layer"))
+
+
 class Asking(Base):
     """Asks for what a weight is, calls itself, and draws weights where no forward pass comes by."""
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import re
 import textwrap
+import tokenize
 from collections.abc import Iterable
 from types import FunctionType
 from typing import Any, TypeGuard
@@ -69,7 +71,7 @@ def _weights_read(kind: Any) -> frozenset[Path]:
     waiting = [_Call(kind, kind.forward)]
     while waiting:
         call = waiting.pop()
-        if call.key in seen or len(seen) > 1000:
+        if call.key in seen or len(seen) > 500:
             continue
         seen.add(call.key)
         body = _Body(call)
@@ -82,8 +84,8 @@ class _Call:
     """A function, the class whose `self` it works on, and which of its parameters stand for what lies inside that."""
 
     def __init__(self, kind: Any, function: Any, given: dict[str, frozenset[Path]] | None = None) -> None:
-        self.kind, self.function = kind, inspect.unwrap(function)
-        self.tree = _parsed(self.function)
+        self.kind, self.function = kind, _bare(function)
+        self.tree = _parsed(self.function) if isinstance(self.function, FunctionType) else None
         names = self.parameters
         # a method knows itself; a function only what it was given
         self.given = {names[0]: frozenset({()})} if given is None and names else dict(given or {})
@@ -95,10 +97,20 @@ class _Call:
         return [one.arg for one in (*self.tree.args.posonlyargs, *self.tree.args.args)] if self.tree else []
 
 
-def _parsed(function: Any) -> ast.FunctionDef | None:
+def _bare(function: Any) -> Any:
+    """The function inside decorators; one that says it wraps itself, as it is."""
+    try:
+        return inspect.unwrap(function)
+    except ValueError:
+        return function
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(function: FunctionType) -> ast.FunctionDef | None:
+    """The function as a tree; None where there is no source, or another one than it was made from."""
     try:
         found = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError):
+    except (OSError, TypeError, ValueError, SyntaxError, IndexError, RecursionError, MemoryError, tokenize.TokenError):
         return None
     return found if isinstance(found, ast.FunctionDef) else None
 
@@ -114,7 +126,9 @@ class _Body(ast.NodeVisitor):
         # twice, as a name may be given below where it is used: in a loop, or for all that a comprehension makes
         for _ in range(2 if call.tree else 0):
             for statement in call.tree.body:  # type: ignore[union-attr]
-                self.visit(statement)
+                # one expression may be nested deeper than Python can follow, as machines write them
+                with contextlib.suppress(RecursionError):
+                    self.visit(statement)
 
     # --------------------------------------------------------------------------------------------- what a node leads to
 
@@ -240,7 +254,7 @@ class _Body(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _stands_in(self, kind: type) -> bool:
-        bare = (inspect.unwrap(one) for one in vars(kind).values() if isinstance(one, FunctionType))
+        bare = (_bare(one) for one in vars(kind).values() if isinstance(one, FunctionType))
         return any(one is self.call.function for one in bare)
 
     def _follow(self, name: str, kinds: Iterable[type], node: ast.Call | None = None) -> None:
@@ -274,13 +288,18 @@ class _Body(ast.NodeVisitor):
 
 
 def _inside(paths: Iterable[Path], *attributes: str) -> set[Path]:
-    """Paths that go on; long ones, as recursion makes them, are cut."""
-    return {(*path, *attributes) for path in paths if len(path) < 16}
+    """Paths that go on."""
+    return _bounded({(*path, *attributes) for path in paths})
 
 
 def _elements(paths: Iterable[Path]) -> set[Path]:
     """Each element of containers: of modules, or written out."""
-    return {path[:-1] if path[-1:] == ("-",) else (*path, "*") for path in paths if len(path) < 16}
+    return _bounded({path[:-1] if path[-1:] == ("-",) else (*path, "*") for path in paths})
+
+
+def _bounded(paths: set[Path]) -> set[Path]:
+    """The paths, where recursion makes them long or many, by what they have in common: that they lead inside."""
+    return {("**",)} if len(paths) > 50 or any(len(path) > 12 for path in paths) else paths
 
 
 def _is_weight(node: ast.AST) -> TypeGuard[ast.Attribute]:
