@@ -45,7 +45,7 @@ def checked(item: Any) -> Any:
         return item
     guarded = _guarded(item)
     broken, is_compiling = jaxtyping.TypeCheckError, torch.compiler.is_compiling
-    is_tracing = torch.fx._symbolic_trace.is_fx_tracing
+    is_tracing = torch.fx._symbolic_trace.is_fx_symbolic_tracing
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True

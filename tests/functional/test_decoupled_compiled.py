@@ -43,6 +43,20 @@ def test_compiled_in_one_graph_equals_eager(angle: str, magnitude: str, weightin
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
 
 
+def test_sizes_may_be_numbers_that_the_compiler_has_not_fixed() -> None:
+    torch.compiler.reset()
+    inputs, weight = normal(1, 2, 7, 7), normal(3, 2, 3, 3, seed=1)
+
+    @torch.compile(backend="aot_eager", fullgraph=True, dynamic=True)
+    def compiled(stride: int) -> Tensor:
+        return decoupled_conv2d(inputs, weight, stride=stride, padding=stride)
+
+    for stride in (1, 2, 3):
+        torch.testing.assert_close(
+            compiled(stride), decoupled_conv2d(inputs, weight, stride=stride, padding=stride), rtol=1e-12, atol=1e-13
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("angle", "magnitude"), list(itertools.product(ANGLES, MAGNITUDES)))
 def test_every_pair_in_one_graph_equals_eager(angle: str, magnitude: str) -> None:

@@ -136,6 +136,35 @@ def test_a_gain_beyond_float16_is_taken_at_its_end(impl: str) -> None:
     assert bool(gradient.isfinite().all())
 
 
+@pytest.mark.parametrize("weighting", [None, *WEIGHTINGS])
+@pytest.mark.parametrize(("size", "scale"), [(1e-20, 1.0), (1e18, 1e-9)])
+@pytest.mark.parametrize("impl", IMPLS)
+def test_gradients_of_very_short_and_long_kernels_are_those_of_float64(
+    size: float, scale: float, weighting: str | None, impl: str
+) -> None:
+    inputs, weight = torch.tensor([[1.0, -3.0], [2.0, 0.5]]), size * torch.tensor([[0.6, 0.9], [-0.28, 0.7]])
+    upstream = scale * torch.tensor([[1.0, 2.0], [0.5, -1.0]])
+    for angle, magnitude in itertools.product(ANGLES, MAGNITUDES):
+        how: dict[str, Any] = {"angle": angle, "magnitude": magnitude, "weighting": weighting, "eps": 0.0}
+        gradients = []
+        for dtype in (torch.float32, torch.float64):
+            kernels = weight.to(dtype).requires_grad_()
+            output = decoupled_linear(inputs.to(dtype), kernels, **how, impl=impl)
+            gradients.append(torch.autograd.grad((output * upstream.to(dtype)).sum(), kernels)[0].double())
+        found, expected = gradients
+        torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4 * expected.abs().max().item(), msg=str(how))
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_the_gradient_of_a_float16_weight_is_narrowed_once(impl: str) -> None:
+    """What comes by the direction and what comes by the length are each beyond float16; the sum is at its ends."""
+    weight = torch.tensor([[0.6e-2, 0.8e-2]], dtype=torch.float16, requires_grad=True)
+    inputs = torch.tensor([[1.0, -3.0]], dtype=torch.float16).repeat(64, 1)
+    (64 * decoupled_linear(inputs, weight, impl=impl)).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[65504.0, -65504.0]]
+
+
 @pytest.mark.parametrize("impl", IMPLS)
 def test_without_eps_patches_count_down_to_a_length_of_1e_15(impl: str) -> None:
     inputs, weight = F.normalize(normal(3, 5)).float(), normal(4, 5, seed=1).float()

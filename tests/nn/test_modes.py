@@ -4,9 +4,20 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from hypersphere.nn.modes import evaluation_mode
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_is_fixed_in_evaluation_is_left_alone() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).eval()
+    exported = torch.export.export(model, (torch.ones(1, 2),)).module()
+    frozen = torch.jit.freeze(torch.jit.script(model))
+    with evaluation_mode(exported, frozen):
+        for fixed in (exported, frozen):
+            torch.testing.assert_close(fixed(torch.ones(1, 2)), model(torch.ones(1, 2)))
 
 
 def test_modes_come_back_after_an_error() -> None:

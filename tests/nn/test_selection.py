@@ -26,6 +26,7 @@ def test_patterns_cross_dots_and_one_needs_no_brackets() -> None:
     assert pattern.matches("block1.unit.conv2")
     assert not pattern.matches("head", "block1.conv12")
     assert name_patterns([pattern, "head"]) == (pattern, *name_patterns("head"))
+    assert name_patterns(name for name in ("a", "b")) == name_patterns(["a", "b"])
 
 
 @pytest.mark.parametrize("given", [4, [4], None])

@@ -123,6 +123,24 @@ def test_no_mistakes() -> None:
     assert titles(mistake_blocks(perfect)) == ["Confusion matrix"]
 
 
+def test_images_without_a_class_are_mistakes_too() -> None:
+    labels = np.repeat([0, 1, 2], 10)
+    predictions = np.where(np.arange(30) % 10 < 3, labels, -1)
+    predictions[labels == 2] = -1
+    predictions[10] = 0
+    named = predictions >= 0
+    confusion = np.bincount(3 * labels[named] + predictions[named], minlength=9).reshape(3, 3)
+    found = Classification({}, labels=labels, predictions=predictions, confusion=confusion)
+    (hardest,) = [b for b in leaves(mistake_blocks(found)) if isinstance(b, Table) and b.title == "Hardest classes"]
+    assert [list(row) for row in hardest.rows] == [["2", "0.0%", "10"], ["1", "20.0%", "10"], ["0", "30.0%", "10"]]
+    (matrix,) = [block for block in leaves(mistake_blocks(found)) if isinstance(block, Figure)]
+    assert "Not shown are 24 images that the model gave no class." in matrix.caption
+    nothing = Classification({}, labels=labels, predictions=np.full(30, -1), confusion=np.zeros((3, 3), dtype=int))
+    assert sentences(mistake_blocks(nothing)) == ["No image was given a class."]
+    right = Classification({}, labels=labels[:4], predictions=np.array([0, 0, 0, -1]), confusion=np.diag([3, 0, 0]))
+    assert sentences(mistake_blocks(right)) == ["No image was taken for another class."]
+
+
 def test_evenness(story: Story) -> None:
     blocks = evenness_blocks(story.layers)
     names = [layer.name for layer in story.layers]

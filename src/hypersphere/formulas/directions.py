@@ -137,7 +137,7 @@ def own_cosine(unit: Tensor, eps: float) -> Tensor:
 
 
 def kernel_lengths(weight: Tensor, eps: float) -> Tensor:
-    """sqrt(|w|² + eps) over all axes but the first, (O,), float32 or float64; nothing is kept but weight and lengths.
+    """sqrt(|w|² + eps) over all axes but the first, (O,), of float32 or float64; kept are the weight and the lengths.
 
     An eps below 1e-30 counts as 0: a kernel that counts as zero, as in `unit_rows`, has length 0 and gradient zero.
     """
@@ -153,14 +153,13 @@ class _KernelLengths(torch.autograd.Function):
 
     @staticmethod
     def forward(weight: Tensor, eps: float) -> Tensor:
-        wide = weight.to(working_dtype(weight.dtype))
         axes = tuple(range(1, weight.ndim))
         if eps >= 1e-30:
-            return (wide.square().sum(dim=axes) + eps).sqrt()
-        largest = wide.abs().amax(dim=axes)
-        zero = largest < _ZERO_ROW[wide.dtype]
+            return (weight.square().sum(dim=axes) + eps).sqrt()
+        largest = weight.abs().amax(dim=axes)
+        zero = largest < _ZERO_ROW[weight.dtype]
         size = largest.masked_fill(zero, torch.inf)
-        scaled = divide_rows(wide, size)
+        scaled = divide_rows(weight, size)
         return (scaled.square().sum(dim=axes).sqrt() * largest).masked_fill(zero, 0.0)
 
     @staticmethod
@@ -170,8 +169,8 @@ class _KernelLengths(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         weight, found = ctx.saved_tensors
-        rates = divide_rows(grad_outputs[0], found).view(-1, *[1] * (weight.ndim - 1))
-        return narrow(weight.to(rates.dtype) * rates, weight.dtype), None
+        # not the gradient by n first: either may be at an end of the range of float32
+        return divide_rows(weight, found) * grad_outputs[0].view(-1, *[1] * (weight.ndim - 1)), None
 
 
 class _KernelLengthsBothWays(_KernelLengths):
@@ -186,8 +185,7 @@ class _KernelLengthsBothWays(_KernelLengths):
     def jvp(ctx: Any, *grad_inputs: Tensor | None) -> Tensor:
         weight, found = ctx.saved_tensors
         assert grad_inputs[0] is not None
-        products = weight.to(found.dtype) * grad_inputs[0].to(found.dtype)
-        return divide_rows(products.sum(dim=tuple(range(1, weight.ndim))), found)
+        return (divide_rows(weight, found) * grad_inputs[0]).sum(dim=tuple(range(1, weight.ndim)))
 
 
 def divide_rows(values: Tensor, lengths: Tensor) -> Tensor:

@@ -201,10 +201,14 @@ def sizes_of(who: str, argument: str, value: Size, dims: int, *, low: int) -> tu
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dims
     if len(sizes) == 1:
         sizes *= dims
-    # whole are numbers of Python and numpy, and those that a compiler has not fixed yet
-    whole = all(not isinstance(side, bool) and hasattr(side, "__index__") and side >= low for side in sizes)
+    whole = all(_is_whole(side) and side >= low for side in sizes)
     if len(sizes) != dims or not whole:
         raise ValueError(
             f"{who}: {argument} must be a whole number of {low} or more, or {dims} of them, got {value!r}."
         )
     return sizes
+
+
+def _is_whole(side: object) -> bool:
+    """Numbers of Python and numpy, tensors of one; `isinstance` for those that a compiler has not fixed yet."""
+    return not isinstance(side, bool) and (isinstance(side, int) or hasattr(side, "__index__"))

@@ -87,7 +87,7 @@ def decoupled_conv2d(
         mean_norm: the mean patch norm that a relative radius is a multiple of; None for that of this batch, through
             which the gradient flows as in the released code.
         impl: "auto"; "torch", plain operations, which compilers and exporters get and any derivative can be taken of
-            (forward-mode ones in float32 and float64); "fused", with less memory and fewer passes, whose second
+            (forward-mode ones in float32 and float64, not of each other, as of no custom function of PyTorch); "fused", with less memory and fewer passes, whose second
             derivative is that of "torch".
 
     Returns:
@@ -247,12 +247,14 @@ def decouple(
     operator = Operator(chosen, size, window, eps, joint=weighting == "joint")
 
     dtype = working_dtype(weight.dtype)
+    compute = _product_dtype(who, inputs, weight)
+    # once, so that the gradients by way of the direction and of the length meet before they are narrowed
+    weight = widen(weight, dtype)
     lengths = kernel_lengths(weight, eps)
     parameter = {"radius": radius, "exponent": exponent}.get(size.parameter or "")
     factor = _factor(size, weighting, lengths, parameter)
     if gain is not None:
         factor = gain.to(dtype) if factor is None else factor * gain
-    compute = _product_dtype(who, inputs, weight)
     joint = lengths if operator.joint else None
     if joint is not None and size.relative:
         # kernels that are all zero have no mean length
@@ -411,7 +413,7 @@ def _check_wanted(who: str, angle: Angle, magnitude: Magnitude, **given: Tensor 
         if name == "exponent" or values.device.type != "cpu" or reasons_not(values):
             continue
         # a mean norm of zero is that of images that are
-        if not ((values >= 0) if name == "mean_norm" else (values > 0)).all():
+        if (values < 0).any() if name == "mean_norm" else not (values > 0).all():
             words = "0 or above" if name == "mean_norm" else "above 0"
             raise ValueError(f"{who}: {name} must be {words}, got {float(values.min()):g}.")
 

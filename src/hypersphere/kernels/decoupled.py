@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hypersphere.formulas.angles import Angle, Cosine
-from hypersphere.formulas.directions import divide_rows, full_precision, narrow, widen, working_dtype
+from hypersphere.formulas.directions import divide_rows, full_precision, narrow, working_dtype
 from hypersphere.formulas.magnitudes import Magnitude, Sphere
 from hypersphere.formulas.patches import Window, channel_squares, part_rows
 from hypersphere.kernels.eligible import batched
@@ -63,7 +63,7 @@ class Operator:
     def kernels(self, arguments: Arguments) -> tuple[Tensor, Tensor]:
         """Kernels at length 1 in the working dtype, and those that meet the input, in its dtype; differentiable."""
         weight, factor = arguments.weight, arguments.factor
-        unit = divide_rows(widen(weight, working_dtype(weight.dtype)), arguments.lengths)
+        unit = divide_rows(weight, arguments.lengths)
         kernels = unit
         if factor is not None and self.folds:
             kernels = unit * factor.view(-1, *[1] * (weight.ndim - 1))
@@ -104,7 +104,7 @@ class Arguments:
 
     Args:
         inputs: (N, C, *S).
-        weight: kernels (O, C / G, *size), of any length and dtype.
+        weight: kernels (O, C / G, *size), of any length, in the working dtype.
         lengths: (O,), what kernels are divided by; 0 for one that counts as zero.
         k: (O,) or (), of the angle, in place of its own.
         parameter: (O,) or (), radius or exponent of the magnitude, in place of its own.

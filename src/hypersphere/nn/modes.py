@@ -14,12 +14,14 @@ __all__ = ["evaluation_mode"]
 @contextlib.contextmanager
 def evaluation_mode(*models: object) -> Iterator[None]:
     """Every module in evaluation mode, and afterwards each in the mode that it had; what is no module has none."""
-    modules = [model for model in models if isinstance(model, nn.Module)]
-    modes = {part: part.training for model in modules for part in model.modules()}
+    modules = [part for model in models if isinstance(model, nn.Module) for part in model.modules()]
+    # frozen ones have no mode
+    training = [part for part in modules if getattr(part, "training", False)]
     try:
-        for model in modules:
-            model.eval()
+        for part in training:
+            # not `eval()`, which exported programs refuse and whose other effects nobody would take back
+            part.training = False
         yield
     finally:
-        for part, mode in modes.items():
-            part.training = mode
+        for part in training:
+            part.training = True

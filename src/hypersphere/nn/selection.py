@@ -36,10 +36,14 @@ class NamePattern:
 Patterns = str | Sequence[str | NamePattern]
 
 
-def name_patterns(given: Patterns) -> tuple[NamePattern, ...]:
+def name_patterns(given: Patterns | Iterable[str | NamePattern]) -> tuple[NamePattern, ...]:
     """Patterns ready to match; a single one may come without its brackets."""
-    given = (given,) if isinstance(given, str) else given
-    if not isinstance(given, Iterable) or not all(isinstance(item, str | NamePattern) for item in given):
+    if isinstance(given, str):
+        given = (given,)
+    elif isinstance(given, Iterable):
+        # once: of a generator there is no second time
+        given = tuple(given)
+    if not isinstance(given, tuple) or not all(isinstance(item, str | NamePattern) for item in given):
         raise TypeError(f"patterns of layer names: expected a string or a sequence of strings, got {given!r}.")
     return tuple(
         item if isinstance(item, NamePattern) else NamePattern(item, re.compile(fnmatch.translate(item)))

@@ -128,9 +128,17 @@ def mistake_blocks(found: Classification | None) -> list[Block]:
     """The confusion matrix, the most confused pairs and the hardest classes."""
     if found is None:
         return [_NOT_YET]
-    if found.confusion is None or not found.confusion.sum():
+    if found.confusion is None:
         return [Missing("The evaluation kept no confusion matrix.")]
     names, confusion = found.class_names, found.confusion
+    # images that the model gave no class are in no column
+    lost = np.zeros(0, dtype=np.int64)
+    if found.labels is not None and found.predictions is not None:
+        lost = found.labels[(found.predictions < 0) & (found.labels < len(confusion))]
+    unnamed = len(lost)
+    totals = confusion.sum(axis=1) + np.bincount(lost, minlength=len(confusion))
+    if not confusion.sum():
+        return [Missing("No image was given a class." if unnamed else "The evaluation kept no confusion matrix.")]
     many = len(names) > FEW
     caption = (
         "Each row is a true class: blue is the share classified correctly, orange the shares taken for something else, "
@@ -140,14 +148,15 @@ def mistake_blocks(found: Classification | None) -> list[Block]:
     classes = confused_classes(confusion, len(names), limit=MOST_SHOWN)
     if len(classes) < len(names):
         caption += f" Shown are {MOST_SHOWN} of {len(names)} classes, those of the most frequent mistakes."
+    if unnamed:
+        caption += f" Not shown are {unnamed} images that the model gave no class."
     matrix = Figure("Confusion matrix", confusion_figure(confusion, names, classes), caption)
     pairs = most_confused(confusion, count=15 if many else 8)
     if not pairs:
-        return [matrix, Missing("There is no mistake at all.")]
+        return [matrix, Missing("No image was taken for another class." if unnamed else "There is no mistake at all.")]
     head = ("true class", "taken for", "images", "share of the class")
     rows = [(names[p.true], names[p.predicted], str(p.count), f"{p.count / p.total:.1%}") for p in pairs]
     tables: list[Block] = [Table("Most frequent mistakes", head, rows, num_names=2)]
-    totals = confusion.sum(axis=1)
     right = confusion.diagonal() / np.maximum(totals, 1)
     hardest = [number for number in np.argsort(right, kind="stable") if totals[number]][: 15 if many else 3]
     shares = [(names[number], f"{right[number]:.1%}", str(int(totals[number]))) for number in hardest]
