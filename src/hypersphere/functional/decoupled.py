@@ -87,7 +87,8 @@ def decoupled_conv2d(
         mean_norm: the mean patch norm that a relative radius is a multiple of; None for that of this batch, through
             which the gradient flows as in the released code.
         impl: "auto"; "torch", plain operations, which compilers and exporters get and any derivative can be taken of
-            (forward-mode ones in float32 and float64, not of each other, as of no custom function of PyTorch); "fused", with less memory and fewer passes, whose second
+            (forward mode in float32 and float64, and not of itself: PyTorch loses that of every custom function);
+            "fused", with less memory and fewer passes, whose second
             derivative is that of "torch".
 
     Returns:
