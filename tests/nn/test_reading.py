@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hypersphere.nn.reading import reads_weight
+
+HERE = sys.modules[__name__]
 
 
 def layers() -> nn.ModuleList:
@@ -128,6 +131,87 @@ class Either(Base):
         return F.linear(self.called(x), (layer or self.read).weight)
 
 
+class GivenByAProperty(Base):
+    @property
+    def layer(self) -> nn.Linear:
+        return self.read
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.called(x), self.layer.weight)
+
+
+class GivenByAMethod(Base):
+    def pick(self, x: Tensor) -> nn.Linear:
+        if x.ndim:
+            return self.read
+        return self.pick(x[None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.called(x), self.pick(x).weight)
+
+
+class InAFunction(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        def product(of: Tensor, layer: nn.Linear) -> Tensor:
+            return F.linear(of, layer.weight)
+
+        return self.called(product(x, self.read))
+
+
+class InALambda(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        product = lambda of, layer: F.linear(of, layer.weight)  # noqa: E731
+        return self.called(product(x, self.read))
+
+
+class IsALambda(Base):
+    forward = lambda self, x: F.linear(self.called(x), self.read.weight)  # noqa: E731
+
+
+class OfAParentByName(Direct):
+    def forward(self, x: Tensor) -> Tensor:
+        return Direct.forward(self, x)
+
+
+class OfAModule(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(HERE.outside(x, self.read))
+
+
+class Collected(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        layers = []
+        layers.append(self.read)
+        return F.linear(self.called(x), layers[0].weight)
+
+
+class Added(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        layers: list[nn.Linear] = []
+        layers += [self.read]
+        return F.linear(self.called(x), layers[-1].weight)
+
+
+class Extended(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        layers: list[nn.Linear] = []
+        layers.extend([self.read])
+        return F.linear(self.called(x), layers[-1].weight)
+
+
+class ByAWord(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.called(x), {"a": self.read}["a"].weight)
+
+
+class PassedWithALayer(Base):
+    def step(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        return F.linear(x, layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.utils.checkpoint.checkpoint(self.step, self.read, self.called(x), use_reentrant=False)
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -140,10 +224,22 @@ class Either(Base):
         Static,
         Handed,
         OfTheParent,
+        OfAParentByName,
         Decorated,
         Passed,
+        PassedWithALayer,
         Outside,
+        OfAModule,
         Either,
+        GivenByAProperty,
+        GivenByAMethod,
+        InAFunction,
+        InALambda,
+        IsALambda,
+        Collected,
+        Added,
+        Extended,
+        ByAWord,
     ],
 )
 def test_a_weight_that_is_taken(kind: type[Base]) -> None:
@@ -208,7 +304,21 @@ class WrittenOut(Base):
         return self.called(x)
 
 
-@pytest.mark.parametrize("kind", [Subscript, Loop, Comprehension, Zip, Nested, Pair, Unpacked, First, WrittenOut])
+class Mapped(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.called(x) @ sum(map(lambda layer: layer.weight, self.many))  # noqa: C417
+
+
+class Gathered(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        layers = [layer for layer in self.many if layer is not self.called]
+        return F.linear(self.called(x), layers[0].weight)
+
+
+OF_MANY = [Subscript, Loop, Comprehension, Zip, Nested, Pair, Unpacked, First, WrittenOut, Mapped, Gathered]
+
+
+@pytest.mark.parametrize("kind", OF_MANY)
 def test_one_of_many(kind: type[Base]) -> None:
     model = kind()
     model(torch.ones(2, 2))
@@ -276,6 +386,9 @@ class Asking(Base):
     def forward(self, x: Tensor, depth: int = 2) -> Tensor:
         if self.read.weight is None or isinstance(self.read.weight, str):
             return x
+        if getattr(self.read, "weight", None) is not None and x.ndim > 9:
+            nn.init.ones_(self.read.weight)
+        x = getattr(self, f"call{'ed'}")(x.to(self.read.weight).type_as(self.read.weight))
         x = x.to(self.read.weight.dtype).reshape(-1, self.read.weight.shape[1])
         for layer in (self.read, *self.many):
             x = layer(x)
@@ -298,6 +411,7 @@ def test_what_does_not_count() -> None:
     model = Asking()
     model(torch.ones(2, 2))
     assert not reads_weight(model, ("read",))
+    assert not reads_weight(model, ("called",))
     assert not reads_weight(model, ("many", "0"))
     # nobody knows what happens in there
     for kind in (Compiled, Partial, Executed["Found"]):
@@ -307,7 +421,7 @@ def test_what_does_not_count() -> None:
 def test_layers_of_torch() -> None:
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2), 1, enable_nested_tensor=False)
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2), 1)
-    assert reads_weight(encoder, ("layers", "0", "linear1"))
+    assert not reads_weight(encoder, ("layers", "0", "linear1"))
     assert reads_weight(encoder.layers[0], ("linear1",))
     assert not reads_weight(decoder, ("layers", "0", "linear1"))
     assert not reads_weight(decoder.layers[0], ("linear1",))
