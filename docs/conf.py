@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,10 @@ class Catalogue(SphinxDirective):
         return [_table(rows, widths=[25, 75])]
 
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / hypersphere.__version__
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / hypersphere.__version__
+# studies are no part of the package
+sys.path.append(str(ROOT))
 
 
 class Measured(SphinxDirective):
@@ -103,6 +108,19 @@ def _number(line: dict[str, Any]) -> list[nodes.Node]:
     return [nodes.Text(text)] if line["holds"] else [nodes.strong("", text), nodes.Text(f" > {bound:g}")]
 
 
+class Studied(SphinxDirective):
+    """`{studied} STUDY`: the table of a study, as its own command prints it."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The table."""
+        study = importlib.import_module(f"studies.{self.arguments[0]}")
+        self.env.note_dependency(str(ROOT / "studies" / "results" / f"{study.STUDY}.jsonl"))
+        head, *body = [[[nodes.Text(cell)] for cell in cells] for cells in study.rows()]
+        return [_table(body, head=head, widths=[1] * len(head))]
+
+
 Row = list[list[nodes.Node]]
 
 
@@ -141,4 +159,5 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_directive("catalogue", Catalogue)
     app.add_directive("measured", Measured)
+    app.add_directive("studied", Studied)
     app.connect("autodoc-process-docstring", read_as_text)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append", "command_line", "entries", "hypersphere", "lines_of", "spread", "train"]
+__all__ = ["append", "command_line", "entries", "hypersphere", "lines_of", "show", "spread", "train"]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -90,3 +90,9 @@ def spread(values: list[float], digits: int = 2) -> str:
         return "-"
     deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.{digits}f}{deviation}"
+
+
+def show(rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of Markdown, its heads in the first row."""
+    for cells in (rows[0], ["---"] * len(rows[0]), *rows[1:]):
+        print("| " + " | ".join(cells) + " |")

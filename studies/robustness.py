@@ -9,13 +9,15 @@ A step that is in the results already is left out. Attacks that are made on anot
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from studies import operators
-from studies.common import append, command_line, entries, hypersphere, spread
+from studies.common import append, command_line, entries, hypersphere, show, spread
 
 STUDY = "robustness"
 NETWORKS = ("baseline", "cosine", "tanh-without-norm")
@@ -61,39 +63,41 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
-def table() -> None:
-    """Shares of images that stay right in percent, a column for each network and radius; mean and spread over seeds."""
+def rows() -> list[list[str]]:
+    """Heads, then a row for each attack and a column for each network and radius: mean and spread over seeds.
+
+    Shares of images that stay right are in percent, medians of the smallest change in units of pixels of [0, 1] (L2)
+    and of grey levels (L-inf).
+    """
+    lines = [line for line in entries(STUDY) if "clean" in line]
     columns = {
-        (network, radius): [
-            line
-            for line in entries(STUDY)
-            if (line["network"], line["radius"]) == (network, radius) and "clean" in line
-        ]
+        f"{network}, {radius}/255": mine
         for radius in RADII
         for network in NETWORKS
+        if (mine := [line for line in lines if (line["network"], line["radius"]) == (network, radius)])
     }
-    columns = {key: lines for key, lines in columns.items() if lines}
-    if not columns:
-        sys.exit("studies: nothing is measured yet; run `python -m studies.robustness run` first.")
-    heads = [f"{network}, {radius}/255" for network, radius in columns]
-    print("| " + " | ".join(["", *heads]) + " |\n|" + " --- |" * (1 + len(columns)))
-    first = next(iter(columns.values()))[0]
-    names = [(kind, name) for kind in ("own", "transferred") for name in first[kind]]
-    rows = {"seeds": [", ".join(str(line["seed"]) for line in lines) for lines in columns.values()]}
-    rows["no attack"] = [spread([100 * line["clean"] for line in lines], 1) for lines in columns.values()]
-    for kind, name in names:
-        label = f"`{name}`" if kind == "own" else f"`{name}` of the source"
-        rows[label] = [spread([100 * line[kind][name] for line in lines], 1) for lines in columns.values()]
-    for norm, factor, digits, label in (("l2", 1, 3, "median, L2"), ("linf", 255, 2, "median, L-inf, of 255")):
-        rows[label] = [
-            spread([factor * line["median"][norm] for line in lines if norm in line["median"]], digits)
-            for lines in columns.values()
-        ]
-    rows["signs of masking"] = [
-        ", ".join("{} of {}".format(*line["signs"]) for line in lines) for lines in columns.values()
-    ]
-    for label, cells in rows.items():
-        print("| " + " | ".join([label, *cells]) + " |")
+
+    def row(label: str, of: Callable[[dict[str, Any]], float | None], digits: int = 1) -> list[str]:
+        values = [[value for line in mine if (value := of(line)) is not None] for mine in columns.values()]
+        return [label, *(spread(some, digits) for some in values)]
+
+    found = [["", *columns], ["seeds", *(", ".join(str(line["seed"]) for line in mine) for mine in columns.values())]]
+    found.append(row("no attack", lambda line: 100 * line["clean"]))
+    for kind, label in (("own", "{}"), ("transferred", "{}, made on the source")):
+        for name in lines[0][kind] if lines else ():
+            found.append(row(label.format(name), functools.partial(_share, kind, name)))
+    found.append(row("smallest change, median, L2", lambda line: line["median"].get("l2"), 3))
+    found.append(row("the same, L-inf, of 255", lambda line: _levels(line["median"].get("linf")), 2))
+    signs = [", ".join("{} of {}".format(*line["signs"]) for line in mine) for mine in columns.values()]
+    return [*found, ["signs of masked gradients", *signs]]
+
+
+def _share(kind: str, name: str, line: dict[str, Any]) -> float:
+    return 100.0 * float(line[kind][name])
+
+
+def _levels(pixels: float | None) -> float | None:
+    return None if pixels is None else 255 * pixels
 
 
 def main() -> None:
@@ -102,7 +106,7 @@ def main() -> None:
     parser.set_defaults(runs=Path("runs") / operators.STUDY)
     arguments = parser.parse_args()
     if arguments.stage == "table":
-        table()
+        show(rows())
         return
     for network in arguments.only:
         for radius in RADII:

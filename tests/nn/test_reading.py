@@ -414,6 +414,7 @@ def test_what_does_not_count() -> None:
     assert not reads_weight(model, ("called",))
     assert not reads_weight(model, ("many", "0"))
     # nobody knows what happens in there
+    assert not reads_weight(torch.jit.ScriptModule(), ("read",))
     for kind in (Compiled, Partial, Executed["Found"]):
         assert not reads_weight(kind(), ("read",))
 

@@ -61,7 +61,7 @@ def reads_weight(holder: nn.Module, path: Path) -> bool:
     """
     kind: Any = type(holder)
     # looks at weights of its layers, to know whether they may take a short way, and computes with none
-    if kind.forward is nn.TransformerEncoder.forward:
+    if _forward(kind) is nn.TransformerEncoder.forward:
         return False
     return any(_fits(pattern, path) for pattern in _weights_read(kind))
 
@@ -79,7 +79,7 @@ def _weights_read(kind: Any) -> frozenset[Path]:
     """Paths to all layers whose weight is taken in the forward pass of a class."""
     found: set[Path] = set()
     seen: set[object] = set()
-    waiting = [_Call(kind, kind.forward)]
+    waiting = [_Call(kind, _forward(kind))]
     while waiting:
         call = waiting.pop()
         if call.key in seen or len(seen) > 500:
@@ -89,6 +89,11 @@ def _weights_read(kind: Any) -> frozenset[Path]:
         found |= body.read
         waiting += body.calls
     return frozenset(found)
+
+
+def _forward(kind: type) -> object:
+    """As it stands in the class: that of a scripted module may not be taken from there."""
+    return inspect.getattr_static(kind, "forward", None)
 
 
 class _Call:
