@@ -77,17 +77,42 @@ def test_parity_in_low_precision_and_channels_last(angle: str, dtype: torch.dtyp
         torch.testing.assert_close(fused.float(), plain.float(), rtol=rtol, atol=atol * plain.abs().max().item())
 
 
-def test_only_what_is_asked_for_is_computed() -> None:
-    inputs, weight = normal(3, 4, 5, 6), normal(4, 4, 3, 3, seed=1)
-    whole = torch.autograd.grad(
-        decoupled_conv2d(inputs.requires_grad_(), weight.requires_grad_(), angle="linear").sum(), (inputs, weight)
-    )
-    for place in (0, 1):
-        pair = [inputs.detach(), weight.detach()]
-        pair[place].requires_grad_()
-        output = decoupled_conv2d(*pair, angle="linear", impl="fused")
-        (found,) = torch.autograd.grad(output.sum(), pair[place])
-        torch.testing.assert_close(found, whole[place])
+@pytest.mark.parametrize(("angle", "magnitude"), list(itertools.product(ANGLES, MAGNITUDES)))
+def test_only_what_is_asked_for_is_computed(angle: str, magnitude: str) -> None:
+    options: dict[str, Any] = {"angle": angle, "magnitude": magnitude} | learned(angle, magnitude, 4, torch.float64)
+    given = [normal(3, 4, 5, 6).requires_grad_(), normal(4, 4, 3, 3, seed=1).requires_grad_()]
+    names = [name for name, values in options.items() if isinstance(values, Tensor)]
+    given += [options.pop(name) for name in names]
+
+    def output(*tensors: Tensor) -> Tensor:
+        own = dict(zip(names, tensors[2:], strict=True))
+        return decoupled_conv2d(*tensors[:2], **options, **own, impl="fused")
+
+    whole = torch.autograd.grad(output(*given).square().sum(), given)
+    for place, expected in enumerate(whole):
+        alone = [tensor.detach() for tensor in given]
+        alone[place].requires_grad_()
+        (found,) = torch.autograd.grad(output(*alone).square().sum(), alone[place])
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("angle", "magnitude"), list(itertools.product(ANGLES, MAGNITUDES)))
+def test_without_a_gradient_outputs_are_the_same(
+    angle: str, magnitude: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They lie in the memory of the inner products then; a part of one image shows what is read after it is written."""
+    monkeypatch.setattr("hypersphere.formulas.patches._PART", 100)
+    inputs, weight = normal(3, 8, 5, 6, dtype=dtype), normal(4, 8, 3, 3, seed=1, dtype=dtype)
+    options: dict[str, Any] = {"angle": angle, "magnitude": magnitude} | learned(angle, magnitude, 4, dtype)
+    before = inputs.clone(), weight.clone()
+    for bias in (None, normal(4, seed=2, dtype=dtype)):
+        expected = decoupled_conv2d(inputs, weight, bias, **options, impl="fused").detach()
+        for mode in (torch.no_grad(), torch.inference_mode()):
+            with mode:
+                assert torch.equal(decoupled_conv2d(inputs, weight, bias, **options, impl="fused"), expected)
+    assert torch.equal(inputs, before[0])
+    assert torch.equal(weight, before[1])
 
 
 @pytest.mark.parametrize("eps", [1e-4, 0.0])

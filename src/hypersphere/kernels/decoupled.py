@@ -147,8 +147,11 @@ def fused(arguments: Arguments, operator: Operator, plain: Plain) -> tuple[Tenso
     """Outputs (N, O, *places) in the dtype of the input and the mean patch norm () as a constant.
 
     Kept for the gradient: the input, the weight as it was given, the inner products in the dtype of the input, and maps
-    with one channel for each group.
+    with one channel for each group. Where no gradient will be asked for, outputs take the memory of the inner products.
     """
+    asked = (tensor is not None and tensor.requires_grad for tensor in arguments.tensors())
+    if not (torch.is_grad_enabled() and any(asked)):
+        return _Call(operator, arguments).outputs(in_place=True)
     found: tuple[Tensor, Tensor] = _Fused.apply(operator, plain, *arguments.tensors())
     return found
 
@@ -278,9 +281,9 @@ class _Call:
         else:
             target.copy_(self._scaled(values, factor))
 
-    def outputs(self) -> tuple[Tensor, Tensor]:
-        """f and the mean patch norm."""
-        output = torch.empty_like(self.dots)
+    def outputs(self, *, in_place: bool = False) -> tuple[Tensor, Tensor]:
+        """f, in new memory or in that of the inner products, and the mean patch norm."""
+        output = self.dots if in_place else torch.empty_like(self.dots)
         angle, bias = self.operator.angle, self._vector(self.arguments.bias)
         targets, dots = self.operator.by_group(output), self.operator.by_group(self.dots)
         if self.direct and self.rounds_factors and bias is None:
@@ -352,14 +355,15 @@ class _Call:
             sums.add("bias", given.to(self.dtype))
         if self.direct:
             # g = c: one product of gradient and y stands for both terms, and no slope is taken
-            if self.rounds_factors:
-                products = torch.mul(given, dots, out=self._memory(0, given))
-            else:
-                products = self._scaled(dots, given.to(self.dtype))
-            pull = products.sum(dim=channels, keepdim=True, dtype=self.dtype).mul_(inverse)
-            if of_parameter is not None:
-                sums.add_all("parameter", pull * of_parameter)
-            of_norm += pull * (of_height - height * inverse)
+            if needed[0] or of_parameter is not None:
+                if self.rounds_factors:
+                    products = torch.mul(given, dots, out=self._memory(0, given))
+                else:
+                    products = self._scaled(dots, given.to(self.dtype))
+                pull = products.sum(dim=channels, keepdim=True, dtype=self.dtype).mul_(inverse)
+                of_norm += pull * (of_height - height * inverse)
+                if of_parameter is not None:
+                    sums.add_all("parameter", pull * of_parameter)
             self._store(target, given, height * inverse)
             return
         grad = given.to(self.dtype)
@@ -369,7 +373,8 @@ class _Call:
             angular = self.operator.angle.slope(cosine, self.k, scratch).mul_(grad)
             if self.factor is not None:
                 angular.mul_(self.factor)
-            of_norm -= cosine.mul_(angular).sum(channels, keepdim=True).mul_(height * inverse)
+            if needed[0]:
+                of_norm -= cosine.mul_(angular).sum(channels, keepdim=True).mul_(height * inverse)
             self._store(target, angular, height * inverse)
             return
         value, slope, of_k = self.operator.angle.value_and_slopes(cosine, self.k)
