@@ -238,6 +238,7 @@ class _Call:
         self.only_tangential = self.one_for_all and self.k is None and isinstance(operator.magnitude, Sphere)
         if self.one_for_all:
             self.height = self.magnitude.value_and_slopes(self.norm, self.parameter)
+            self.scale = self.height[0] * self.inverse
 
     def _vector(self, values: Tensor | None) -> Tensor | None:
         if values is None:
@@ -288,7 +289,7 @@ class _Call:
         targets, dots = self.operator.by_group(output), self.operator.by_group(self.dots)
         if self.direct and self.rounds_factors and bias is None:
             # one pass with nothing in between: there is nothing to keep in a cache
-            self._store(targets, dots, self.height[0] * self.inverse)
+            self._store(targets, dots, self.scale)
             return output, self.mean.detach().clone()
         for part in self._parts():
             height = self._height(part)[0]
@@ -311,11 +312,14 @@ class _Call:
         """
         operator, arguments = self.operator, self.arguments
         of_dots = self.dots.data  # where autograd does not count changes
-        of_norm = torch.zeros_like(self.norm)
         sums = _Sums(operator.channels)
-        targets, dots, grads = (operator.by_group(x) for x in (of_dots, self.dots, grad))
-        for part in self._parts():
-            self._part(part, dots[part], grads[part], targets[part], of_norm[part], sums, needed)
+        dots, given, target = (operator.by_group(x) for x in (self.dots, grad, of_dots))
+        if self.direct:
+            of_norm = self._directly(dots, given, target, sums, needed)
+        else:
+            of_norm = torch.zeros_like(self.norm)
+            for part in self._parts():
+                self._part(part, dots[part], given[part], target[part], of_norm[part], sums, needed)
         of_parameter = self._of_radius(sums, of_norm)
         folded = operator.folds and needed[5]
         of_inputs, of_kernels = operator.window.products_backward(
@@ -338,6 +342,27 @@ class _Call:
                 done.append(narrow(gradient, tensor.dtype))
         return done
 
+    def _directly(self, dots: Tensor, given: Tensor, target: Tensor, sums: _Sums, needed: tuple[bool, ...]) -> Tensor:
+        """dL/dr where g = c; dL/dy into `target`. A product of gradient and y stands for all, and no slope is taken."""
+        _, of_height, of_parameter = self.height
+        scale = self.scale.to(target.dtype) if self.rounds_factors else self.scale
+        pull, asked = torch.zeros_like(self.norm), needed[0] or of_parameter is not None
+        for part in self._parts():
+            grad = given[part]
+            if needed[7]:
+                sums.add("bias", grad.to(self.dtype))
+            if asked:
+                if self.rounds_factors:
+                    products = torch.mul(grad, dots[part], out=self._memory(0, grad))
+                else:
+                    products = self._scaled(dots[part], grad.to(self.dtype))
+                torch.sum(products, self.operator.channels, keepdim=True, dtype=self.dtype, out=pull[part])
+            self._store(target[part], grad, scale[part])
+        pull.mul_(self.inverse)
+        if of_parameter is not None:
+            sums.add_all("parameter", pull * of_parameter)
+        return pull.mul_(of_height - self.scale)
+
     def _part(
         self,
         part: slice,
@@ -351,22 +376,9 @@ class _Call:
         """dL/dy of a part, into `target`; adds dL/dr, and what other arguments get from these patches."""
         norm, inverse, channels = self.norm[part], self.inverse[part], self.operator.channels
         height, of_height, of_parameter = self._height(part)
-        if needed[7]:
-            sums.add("bias", given.to(self.dtype))
-        if self.direct:
-            # g = c: one product of gradient and y stands for both terms, and no slope is taken
-            if needed[0] or of_parameter is not None:
-                if self.rounds_factors:
-                    products = torch.mul(given, dots, out=self._memory(0, given))
-                else:
-                    products = self._scaled(dots, given.to(self.dtype))
-                pull = products.sum(dim=channels, keepdim=True, dtype=self.dtype).mul_(inverse)
-                of_norm += pull * (of_height - height * inverse)
-                if of_parameter is not None:
-                    sums.add_all("parameter", pull * of_parameter)
-            self._store(target, given, height * inverse)
-            return
         grad = given.to(self.dtype)
+        if needed[7]:
+            sums.add("bias", grad)
         cosine = self._cosine(dots, inverse)
         if self.only_tangential and not needed[5]:
             scratch = self._memory(1, cosine), self._memory(2, cosine)
@@ -374,8 +386,8 @@ class _Call:
             if self.factor is not None:
                 angular.mul_(self.factor)
             if needed[0]:
-                of_norm -= cosine.mul_(angular).sum(channels, keepdim=True).mul_(height * inverse)
-            self._store(target, angular, height * inverse)
+                of_norm -= cosine.mul_(angular).sum(channels, keepdim=True).mul_(self.scale[part])
+            self._store(target, angular, self.scale[part])
             return
         value, slope, of_k = self.operator.angle.value_and_slopes(cosine, self.k)
         if needed[5]:
@@ -388,10 +400,10 @@ class _Call:
         angular = slope.mul_(grad)
         if self.one_for_all:
             radial, tangential = radial.sum(channels, keepdim=True), (angular * cosine).sum(channels, keepdim=True)
-            of_norm += radial * of_height - tangential * height * inverse
+            of_norm += radial * of_height - tangential * self.scale[part]
             if of_parameter is not None:
                 sums.add_all("parameter", radial * of_parameter)
-            self._store(target, angular, height * inverse)
+            self._store(target, angular, self.scale[part])
             return
         if of_parameter is not None:
             assert self.parameter is not None
