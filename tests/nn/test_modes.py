@@ -32,3 +32,10 @@ def test_modes_come_back_after_an_error() -> None:
     with pytest.raises(KeyError):
         fail()
     assert [module.training for module in model.modules()] == [True, True, True, False]
+
+
+def test_what_was_changed_meanwhile_is_taken_back() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.Dropout()).eval()
+    with evaluation_mode(model):
+        model[1].train()
+    assert not any(module.training for module in model.modules())

@@ -16,12 +16,14 @@ def evaluation_mode(*models: object) -> Iterator[None]:
     """Every module in evaluation mode, and afterwards each in the mode that it had; what is no module has none."""
     modules = [part for model in models if isinstance(model, nn.Module) for part in model.modules()]
     # frozen ones have no mode
-    training = [part for part in modules if getattr(part, "training", False)]
+    modes = [(part, part.training) for part in modules if hasattr(part, "training")]
     try:
-        for part in training:
+        for part, mode in modes:
             # not `eval()`, which exported programs refuse and whose other effects nobody would take back
-            part.training = False
+            if mode:
+                part.training = False
         yield
     finally:
-        for part in training:
-            part.training = True
+        for part, mode in modes:
+            if part.training != mode:
+                part.training = mode

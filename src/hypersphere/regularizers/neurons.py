@@ -29,7 +29,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.prune import BasePruningMethod
@@ -66,14 +65,12 @@ def has_neurons(layer: nn.Module) -> bool:
 
 def rule_for(kind: type) -> Callable[[Any], dict[str, Tensor]]:
     """What `neurons` calls for a type of layer."""
-    number: int = _number_of_rule(kind)
-    return _RULES[number]
+    return _RULES[_number_of_rule(kind)]
 
 
 _RULES: list[Callable[[Any], dict[str, Tensor]]] = []
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _number_of_rule(kind: type) -> int:
     """Its place in `_RULES`, a number because that is what compilers can take for granted.
 
@@ -84,6 +81,10 @@ def _number_of_rule(kind: type) -> int:
     if rule not in _RULES:
         _RULES.append(rule)
     return _RULES.index(rule)
+
+
+# what torch.compiler.assume_constant_result does, which loads the whole compiler and all it wants on import
+_number_of_rule._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @neurons.register(nn.Linear)
