@@ -81,7 +81,7 @@ def rows() -> list[list[str]]:
         values = [[value for line in mine if (value := of(line)) is not None] for mine in columns.values()]
         return [label, *(spread(some, digits) for some in values)]
 
-    found = [["", *columns], ["seeds", *(", ".join(str(line["seed"]) for line in mine) for mine in columns.values())]]
+    found = [["", *columns], ["seed", *(", ".join(str(line["seed"]) for line in mine) for mine in columns.values())]]
     found.append(row("no attack", lambda line: 100 * line["clean"]))
     for kind, label in (("own", "{}"), ("transferred", "{}, made on the source")):
         for name in lines[0][kind] if lines else ():
