@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hypersphere.evaluation import paired_bootstrap
-from studies.common import append, command_line, entries, hypersphere, spread, train
+from studies.common import append, command_line, entries, hypersphere, show, spread, train
 
 STUDY = "faces"
 RECIPES = ("lfw-softmax", "lfw-sphereface", "lfw-sphereface-plus")
@@ -51,11 +51,12 @@ def outcome(folder: Path) -> dict[str, Any]:
 def table() -> None:
     """Accuracy in percent over folds; then differences of the pooled pairs with 95 % intervals."""
     good = [line for line in entries(STUDY) if "official" in line]
-    print("| recipe | folds | official | common | area (official) |\n| --- | --- | --- | --- | --- |")
+    rows = [["recipe", "folds", "official", "common", "area (official)"]]
     for recipe in RECIPES:
         mine = [line for line in good if line["recipe"] == recipe]
         cells = [spread([100 * line[name] for line in mine]) for name in ("official", "common", "official_area")]
-        print(f"| {recipe} | {', '.join(str(line['fold']) for line in mine)} | {' | '.join(cells)} |")
+        rows.append([recipe, ", ".join(str(line["fold"]) for line in mine), *cells])
+    show(rows)
     for rule in RULES:
         for first, second in (("lfw-sphereface", "lfw-softmax"), ("lfw-sphereface-plus", "lfw-sphereface")):
             pairs = []

@@ -17,7 +17,7 @@ import numpy as np
 
 from hypersphere.analysis.gaps import class_gaps
 from hypersphere.models import load_classifier
-from studies.common import append, command_line, entries, lines_of, spread, train
+from studies.common import append, command_line, entries, lines_of, show, spread, train
 
 STUDY = "planes"
 RECIPES = ("softmax", "l-softmax", "sphereface-m1", "sphereface-m2", "sphereface-m3", "sphereface-m4")
@@ -53,13 +53,13 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def table() -> None:
     """Mean and deviation over seeds; accuracy in percent, angles in radians."""
-    print("| recipe | seeds | test accuracy | mean gap | smallest gap | mean spread |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    rows = [["recipe", "seeds", "test accuracy", "mean gap", "smallest gap", "mean spread"]]
     for recipe in RECIPES:
         good = [line for line in entries(STUDY) if line["recipe"] == recipe and "accuracy" in line]
         accuracy = spread([100 * line["accuracy"] for line in good])
         angles = [spread([line[name] for line in good], 3) for name in ("gap", "smallest_gap", "spread")]
-        print(f"| mnist-2d-{recipe} | {len(good)} | {accuracy} | {' | '.join(angles)} |")
+        rows.append([f"mnist-2d-{recipe}", str(len(good)), accuracy, *angles])
+    show(rows)
 
 
 def main() -> None:

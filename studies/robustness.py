@@ -9,10 +9,8 @@ A step that is in the results already is left out. Attacks that are made on anot
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,27 +75,18 @@ def rows() -> list[list[str]]:
         if (mine := [line for line in lines if (line["network"], line["radius"]) == (network, radius)])
     }
 
-    def row(label: str, of: Callable[[dict[str, Any]], float | None], digits: int = 1) -> list[str]:
-        values = [[value for line in mine if (value := of(line)) is not None] for mine in columns.values()]
-        return [label, *(spread(some, digits) for some in values)]
+    def row(label: str, part: str | None, name: str, factor: float = 100.0, digits: int = 1) -> list[str]:
+        parts = [[line[part] if part else line for line in mine] for mine in columns.values()]
+        return [label, *(spread([factor * one[name] for one in some if name in one], digits) for some in parts)]
 
     found = [["", *columns], ["seed", *(", ".join(str(line["seed"]) for line in mine) for mine in columns.values())]]
-    found.append(row("no attack", lambda line: 100 * line["clean"]))
-    for kind, label in (("own", "{}"), ("transferred", "{}, made on the source")):
-        for name in lines[0][kind] if lines else ():
-            found.append(row(label.format(name), functools.partial(_share, kind, name)))
-    found.append(row("smallest change, median, L2", lambda line: line["median"].get("l2"), 3))
-    found.append(row("the same, L-inf, of 255", lambda line: _levels(line["median"].get("linf")), 2))
+    found.append(row("no attack", None, "clean"))
+    for part, label in (("own", "{}"), ("transferred", "{}, made on the source")):
+        found += [row(label.format(name), part, name) for name in (lines[0][part] if lines else ())]
+    found.append(row("smallest change, median, L2", "median", "l2", factor=1.0, digits=3))
+    found.append(row("the same, L-inf, of 255", "median", "linf", factor=255.0, digits=2))
     signs = [", ".join("{} of {}".format(*line["signs"]) for line in mine) for mine in columns.values()]
     return [*found, ["signs of masked gradients", *signs]]
-
-
-def _share(kind: str, name: str, line: dict[str, Any]) -> float:
-    return 100.0 * float(line[kind][name])
-
-
-def _levels(pixels: float | None) -> float | None:
-    return None if pixels is None else 255 * pixels
 
 
 def main() -> None:
@@ -106,6 +95,8 @@ def main() -> None:
     parser.set_defaults(runs=Path("runs") / operators.STUDY)
     arguments = parser.parse_args()
     if arguments.stage == "table":
+        if not entries(STUDY):
+            sys.exit("studies: nothing is measured yet; run `python -m studies.robustness run` first.")
         show(rows())
         return
     for network in arguments.only:
