@@ -36,3 +36,13 @@ def alone(tmp_path: Path) -> Iterator[None]:
     yield
     gc.collect()
     dist.destroy_process_group()
+
+
+@pytest.fixture
+def real_sets(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of real sets that HYPERSPHERE_TEST_DATA names, which is also where names of sets lead."""
+    folder = os.environ.get("HYPERSPHERE_TEST_DATA")
+    if not folder:
+        pytest.skip("HYPERSPHERE_TEST_DATA names no folder of real sets")
+    monkeypatch.setenv("HYPERSPHERE_DATA", folder)
+    return Path(folder)

@@ -133,11 +133,8 @@ def test_a_set_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         check_data(tmp_path / "a.csv")
 
 
-@pytest.mark.skipif(
-    "HYPERSPHERE_TEST_DATA" not in os.environ, reason="HYPERSPHERE_TEST_DATA names no folder of real sets"
-)
-def test_lfw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYPERSPHERE_DATA", os.environ["HYPERSPHERE_TEST_DATA"])
+@pytest.mark.usefixtures("real_sets")
+def test_lfw() -> None:
     found = check_data("lfw")
     assert found.splits == (CheckedSplit("train", 13233, 5749, 1, 1.0, 530, 4069),)
     assert (dict(found.sizes), found.colour, found.num_broken) == ({(112, 112): 13233}, 13233, 0)

@@ -426,11 +426,8 @@ def test_big_sets_are_streamed(animals: Path, monkeypatch: pytest.MonkeyPatch) -
 # real data ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(
-    "HYPERSPHERE_TEST_DATA" not in os.environ, reason="HYPERSPHERE_TEST_DATA names no folder of real sets"
-)
-def test_real_sets_have_the_published_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYPERSPHERE_DATA", os.environ["HYPERSPHERE_TEST_DATA"])
+@pytest.mark.usefixtures("real_sets")
+def test_real_sets_have_the_published_numbers() -> None:
     cifar, mnist = (load_images(name, split="test") for name in ("cifar100", "mnist"))
     assert repr(cifar) == "TensorImages('cifar100', 10000 colour images 32x32, 100 classes)"
     assert repr(mnist) == "TensorImages('mnist', 10000 grey images 28x28, 10 classes)"
@@ -471,11 +468,8 @@ def test_a_copy_of_imagenet_may_be_folders_of_classes(tmp_path: Path, monkeypatc
         load_images("imagenet", split="test")
 
 
-@pytest.mark.skipif(
-    "HYPERSPHERE_TEST_DATA" not in os.environ, reason="HYPERSPHERE_TEST_DATA names no folder of real sets"
-)
-def test_lfw_without_the_people_of_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYPERSPHERE_DATA", os.environ["HYPERSPHERE_TEST_DATA"])
+@pytest.mark.usefixtures("real_sets")
+def test_lfw_without_the_people_of_a_fold() -> None:
     settings = {"name": "lfw", "size": [112, 96], "test_share": 0.0, "stream": True}
     whole = load_images(DataConfig(**settings), split="train")
     assert repr(whole) == "StreamedImages('lfw', 13233 colour images 112x96, 5749 classes)"

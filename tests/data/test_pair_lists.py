@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -119,11 +118,8 @@ def test_people_need_a_fold_that_is_there_and_names(tmp_path: Path) -> None:
         people_of_fold(write(tmp_path, "1 1.jpg 2.jpg\n"), 1)
 
 
-@pytest.mark.skipif(
-    "HYPERSPHERE_TEST_DATA" not in os.environ, reason="HYPERSPHERE_TEST_DATA names no folder of real sets"
-)
-def test_view_2_of_lfw() -> None:
-    found = read_pair_list(Path(os.environ["HYPERSPHERE_TEST_DATA"]) / "lfw" / "pairs.txt")
+def test_view_2_of_lfw(real_sets: Path) -> None:
+    found = read_pair_list(real_sets / "lfw" / "pairs.txt")
     assert (len(found.left), int(found.same.sum())) == (6000, 3000)
     assert np.array_equal(found.fold, np.arange(6000) // 600 + 1)
     assert found.same.reshape(10, 2, 300).all(axis=2).tolist() == [[True, False]] * 10

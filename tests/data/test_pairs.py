@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -168,11 +167,8 @@ def test_a_broken_image_of_a_bin_file_is_told_by_number(tmp_path: Path) -> None:
         load_pairs(DataConfig(pairs=str(tmp_path / "set.bin")))
 
 
-@pytest.mark.skipif(
-    "HYPERSPHERE_TEST_DATA" not in os.environ, reason="HYPERSPHERE_TEST_DATA names no folder of real sets"
-)
-def test_the_pairs_of_lfw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HYPERSPHERE_DATA", os.environ["HYPERSPHERE_TEST_DATA"])
+@pytest.mark.usefixtures("real_sets")
+def test_the_pairs_of_lfw(tmp_path: Path) -> None:
     found = load_pairs(DataConfig("lfw", size=[112, 96], stream=True))
     assert repr(found.images) == "StreamedImages('lfw', 7701 colour images 112x96, 4281 classes)"
     assert np.bincount(found.fold)[1:].tolist() == [600] * 10

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,10 +62,8 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("HYPERSPHERE_TEST_DATA" not in os.environ, reason="HYPERSPHERE_TEST_DATA names no copies")
-@pytest.mark.usefixtures("one_thread")
-def test_two_features_tell_ten_digits_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYPERSPHERE_DATA", os.environ["HYPERSPHERE_TEST_DATA"])
+@pytest.mark.usefixtures("one_thread", "real_sets")
+def test_two_features_tell_ten_digits_apart() -> None:
     (images, labels), (others, wanted) = (
         next(load_images("mnist", split=split).batches(60_000)) for split in ("train", "test")
     )

@@ -88,8 +88,7 @@ def decoupled_conv2d(
             which the gradient flows as in the released code.
         impl: "auto"; "torch", plain operations, which compilers and exporters get and any derivative can be taken of
             (forward mode in float32 and float64, and not of itself: PyTorch loses that of every custom function);
-            "fused", with less memory and fewer passes, whose second
-            derivative is that of "torch".
+            "fused", with less memory and fewer passes, whose second derivative is that of "torch".
 
     Returns:
         (N, O, oH, oW) in the dtype of the input, or of autocast. Products are in that dtype; norms, division and
